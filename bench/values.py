@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 
 from inline.cli.tables import print_lines
 from model.machine import describe_machine
-from model.output import write_json
+from model.output import OutputError, write_json
 
 Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
 """Label of x, label of y, and curves (x, y) by name."""
@@ -46,9 +48,19 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_results(file: Path | None, results: Mapping[str, Any]) -> None:
-    """Write results with machine, versions and commit as JSON; nothing without a file."""
-    if file is not None:
-        write_json(file, {"machine": describe_machine(), **results})
+    """Write results with machine, versions and commit as JSON; nothing without a file.
+
+    A file that cannot be written, as on a disk that is full by now, must not lose a measurement of an hour:
+    the JSON is printed, and the error raised.
+    """
+    if file is None:
+        return
+    content = {"machine": describe_machine(), **results}
+    try:
+        write_json(file, content)
+    except OutputError:
+        sys.stdout.write(json.dumps(content) + "\n")
+        raise
 
 
 def draw_curves(file: Path | None, panels: Sequence[Panel], columns: int = 1) -> None:

@@ -71,6 +71,11 @@ _BY_THEIR_SCALE: Final = (
     "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
     "signal, export the images with the slope 1 and the intercept 0."
 )
+_WRAPPED: Final = (
+    "Magnitudes of type int16 are below -16384 beside others above 16384: values above 32767 seem to have "
+    "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
+)
+_ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -208,7 +213,7 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing)
+        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
@@ -292,8 +297,8 @@ def _weighted_images(
         findings.append((Flag.SATURATION_RECOVERY, ""))
         raise SeriesError(
             message(
-                "not fitted: {} is saturation recovery by its name, for which the inversion "
-                "recovery of a MOLLI fit would give a wrong T1",
+                "not fitted: {} is saturation recovery by its name or its saturation times, for which the "
+                "inversion recovery of a MOLLI fit would give a wrong T1",
                 foreign(metadata[-1].description),
             )
         )
@@ -305,13 +310,18 @@ def _weighted_images(
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
         came = f"1 image{usable} is" if len(order) == 1 else f"{len(order)} images{usable} are"
-        raise SeriesError(f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed")
+        alone = _ALONE if len(images) == 1 else ""
+        raise SeriesError(
+            f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed{alone}"
+        )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _first_anew(quantity, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
+    if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
+        findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
     if None in scales and not {*scales} <= {None, pixels.Scale()}:
         # Few without a scale have lost it; few with one may be the only ones that need it.
@@ -420,11 +430,11 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
 
 def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]) -> NDArray[np.float32]:
     """Return the values of a map in ms."""
-    image, quantity, scale = group.images[0], group.quantity, group.metadata[0].scale
+    image, quantity, stated = group.images[0], group.quantity, group.metadata[0].scale
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    scale = scale or pixels.Scale(default)
+    scale = stated or pixels.Scale(default)
     values = pixels.values(image, scale, signed=True)
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))
@@ -433,10 +443,15 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
+        why = (
+            "To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
+            f"or the setting assembly.{quantity.lower()}_map_scale."
+            if stated is None
+            else f"The scale that it states (slope {scale.slope:g}) gives values that no tissue has in ms."
+        )
         note = (
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
-            "converted to ms. To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
-            f"or the setting assembly.{quantity.lower()}_map_scale."
+            f"converted to ms. {why}"
         )
         findings.append((Flag.CONVERTED_UNIT, note))
     return values

@@ -214,6 +214,8 @@ class SeriesAssembler:
         self._planes = Planes()
         self._groups: dict[_Key, _OpenGroup] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        # Last image of series whose images came in two variants: that of the other variant follows.
+        self._variants: dict[_Key, tuple[object, ...]] = {}
         self._apart: dict[_Same, None] = {}
         self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
@@ -279,7 +281,7 @@ class SeriesAssembler:
             self._given_up[key] = now
             self._unused[MEMORY] += 1
             return []
-        content = _content(image)
+        content, member = _content(image), _member(image, metadata)
         ready: list[Assembled] = []
         group = self._groups.get(key)
         if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
@@ -288,9 +290,11 @@ class SeriesAssembler:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
                 return ready
+            if self._variants.get(key) == member:
+                self._unused[_AMBIGUOUS] += 1
+                return ready
             group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
-        member = _member(image, metadata)
         if not group.members.isdisjoint((member, content)):
             group.duplicates = True
             same = content in group.members
@@ -404,14 +408,16 @@ class SeriesAssembler:
     def _perhaps_map(self, group: _OpenGroup) -> bool:
         """Return whether a group may be an unnamed map: the only image of its slice, without a time.
 
-        Where the header alone states the times, such an image may as well be the first of its series.
+        Where the header alone states the times, such an image may as well be the first of its series. Beside
+        images with times of their own, the name of the header is that of their series.
         """
         kind = group.metadata[0].recognised.kind
         if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
             return False
+        if group.quantity in self._timed:
+            return bool(group.metadata[0].name)
         slice_fitted = self._place(group.images[0].header, group.quantity) in self._fitted
-        lists = bool(listed(self._header, group.quantity, named=True))
-        return slice_fitted or group.quantity in self._timed or not lists
+        return slice_fitted or not listed(self._header, group.quantity, named=True)
 
     def _is_scout(self, group: _OpenGroup) -> bool:
         """Return whether a group is a TI scout by its inversion times, and no name says otherwise."""
@@ -500,6 +506,9 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
+        if group.ambiguous:
+            self._variants[key] = _member(group.images[-1], group.metadata[-1])
+            _forget(self._variants)
         if self._is_scout(group):
             self._unused[SCOUT] += len(group.images)
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,10 +14,13 @@ from inline.assembly.dicom_json import DicomPlane
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.geometry import SliceGeometry
+from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader, Triple
 
 _SAME_SIZE: Final = 0.01
 """Tolerated relative difference of two pixel sizes: header fields have 32 bits, texts few digits."""
+_SAME_SPACE: Final = 0.05
+"""Likewise of an image and the header's reconstructed space, whose field of view may be rounded."""
 _TOLERANCE_MM: Final = 1.95
 """Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
 _PARALLEL: Final = 0.999
@@ -41,7 +44,8 @@ class Placed:
     Attributes:
         geometry: its plane.
         header: the image's header with that field of view and position.
-        contradiction: difference between header and DICOM, as a sentence; empty where they agree.
+        contradiction: difference between the image's header and DICOM or the measurement's header, as a
+            sentence; empty where they agree.
         note: a sentence on a position that cannot be used, or empty.
     """
 
@@ -51,7 +55,12 @@ class Placed:
     note: str = ""
 
 
-def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable: str = "") -> Placed:
+def read_geometry(
+    header: ImageHeader,
+    dicom: DicomPlane | None = None,
+    unusable: str = "",
+    spaces: Sequence[ReconSpace] = (),
+) -> Placed:
     """Return the geometry of an image; what DICOM states wins over the MRD header.
 
     ``dicom2mrd`` of python-ismrmrd-server exchanges the sides of the field of view, and writes the place of
@@ -61,6 +70,7 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
         header: of the image.
         dicom: plane by DICOM; None without.
         unusable: PixelSpacing of DICOM that is no pixel size, for the error message; or empty.
+        spaces: reconstructed spaces of the measurement's header, to compare with where there is no DICOM.
 
     Raises:
         SeriesError: there is no usable pixel size.
@@ -89,6 +99,8 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
             "size: PixelSpacing (DICOM), pixel_spacing_mm or --spacing (arrays), or field_of_view in the "
             "image headers (MRD)"
         )
+    else:
+        contradiction = _contradiction((columns, rows), spacing, spaces)
     row, column, position = header.read_dir, header.phase_dir, header.position
     positioned = all(map(math.isfinite, position))
     if not positioned:
@@ -119,6 +131,24 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
         header = replace(header, field_of_view=size, position=position)
     note = _NO_POSITION.format(*header.position) if dicom is None else _NO_DICOM_POSITION
     return Placed(geometry, header, contradiction, "" if positioned or not oriented else note)
+
+
+def _contradiction(
+    matrix: tuple[int, int], spacing: tuple[float, float], spaces: Sequence[ReconSpace]
+) -> str:
+    """Return a sentence if all reconstructed spaces of an image's matrix have other pixels; else nothing.
+
+    Reconstructions may exchange the axes.
+    """
+    stated = [(each.width / each.columns, each.height / each.rows) for each in spaces if each[:2] == matrix]
+    same = (np.allclose(sorted(each), sorted(spacing), rtol=_SAME_SPACE, atol=0.0) for each in stated)
+    if not stated or any(same):
+        return ""
+    return (
+        f"The field of view in the image headers gives pixels of {spacing[0]:.3g} x {spacing[1]:.3g} mm, and "
+        f"reconSpace of the header {stated[0][0]:.3g} x {stated[0][1]:.3g} mm for the same matrix. The "
+        "former are used: check which are right, since contours depend on them."
+    )
 
 
 @dataclass(slots=True)

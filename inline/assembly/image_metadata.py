@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Kind, Recognised, recognise
+from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
@@ -39,6 +39,7 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
 _GADGETRON: Final = ("GADGETRON_ScaleRatio", "GADGETRON_ScaleOffset")
 _RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
@@ -110,7 +111,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     except ProtocolError:
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
-        return "earlier result of myostream"
+        return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     own = (
         *_all(meta, _DESCRIPTIONS),
@@ -146,6 +147,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     if isinstance(recognised, str):
         return recognised
     own += protocols
+    if _first(meta, _SATURATION_TIME) and recognised.quantity is not Quantity.T2:
+        recognised = replace(recognised, saturation=True)
     agents = (
         *_all(meta, (_AGENT,)),
         *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),
@@ -231,7 +234,8 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
     except ValueError as problem:
-        return None, None, str(problem)
+        reason = str(problem)
+        return None, None, reason[0].upper() + reason[1:]
 
 
 def _linear(stated: Sequence[tuple[str, str]]) -> tuple[Scale | None, str]:

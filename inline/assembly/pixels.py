@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.series import TISSUE_MS, Quantity
+from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
 from model.relaxometry.brightness import FAR, bright
 
@@ -21,9 +23,14 @@ _EQUAL: Final = 0.005
 _FEWEST: Final = 0.1
 """Share of pixels that are finite in all images below which these are not compared: a corner of air, whose
 noise is equally bright in each."""
+_LIMITED: Final = 1.5
+"""Ratio of the largest to the smallest share of clipped pixels from which one limit clipped all images: where
+each is clipped at its own percentile, the shares are equal."""
 _LIKE_ITS_NEIGHBOURS: Final = 0.5
 """Median around the brightest pixel, as a share of it, from which it is tissue and no spike."""
 
+_HALF: Final = 1 << 14
+"""Half of the range of positive numbers of 16 bits."""
 _NEGATIVE: Final = 0.1
 """Size of a negative value, as a share of bright tissue, above which it shows a sign: interpolation of
 magnitudes leaves smaller ones at borders."""
@@ -54,6 +61,13 @@ def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.flo
         return real if signed else np.absolute(real)
 
 
+def wrapped(images: Sequence[Image]) -> bool:
+    """Return whether unsigned magnitudes above 32,767 were sent as signed numbers of 16 bits."""
+    stored = [each.pixels for each in images if each.header.image_type != ImageType.REAL]
+    signed = [each for each in stored if each.dtype == np.int16]
+    return any(each.min() < -_HALF for each in signed) and any(each.max() > _HALF for each in signed)
+
+
 def has_sign(images: NDArray[np.float32]) -> bool:
     """Return whether images ``(n, rows, columns)`` have a sign: some senders call magnitudes REAL."""
     finite = np.where(np.isfinite(images), images, np.float32(0.0))
@@ -81,12 +95,34 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     every = np.abs(every, dtype=np.float64)
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
-    one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())
+    at_largest = every >= largest[:, None] * (1.0 - _EQUAL)
+    one_each = bool((at_largest.sum(axis=1) <= 2).all())
+    limited = bool((brightest >= largest * (1.0 - _EQUAL)).all()) and _limited(every, at_largest)
     every = np.minimum(every, FAR * brightest[:, None])
-    measures = [(brightest, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
+    measures = [(every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
+    measures += [] if limited else [(brightest, _ALIKE)]
     if any(_alike(*each) for each in measures):
         return True
     return one_each and _alike(largest, _EQUAL) and not any(map(_is_spike, np.where(finite, images, 0.0)))
+
+
+def _limited(images: NDArray[np.floating[Any]], at_largest: NDArray[np.bool_]) -> bool:
+    """Return whether one limit clipped all images ``(n, pixels)``, and not each its own percentile.
+
+    The pixels with the largest value of one image then are more than those of another, in which they differ:
+    they are of several tissues.
+
+    Args:
+        images: magnitudes.
+        at_largest: the pixels have the largest value of their image.
+    """
+    shares = at_largest.sum(axis=1)
+    most, fewest = shares.argmax(), shares.argmin()
+    low, high = np.quantile(images[fewest, at_largest[most]], (0.05, 0.95))
+    limit = images.max(axis=1)
+    return bool(
+        _alike(limit, _EQUAL) and shares[most] > _LIMITED * shares[fewest] and high - low > _ALIKE * high
+    )
 
 
 def _alike(measure: NDArray[np.floating[Any]], share: float) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from inline.data.client_text import foreign, message
@@ -28,7 +28,11 @@ _LOOK_LOCKER: Final = re.compile(r"look[\s_.-]?locker")
 _SCOUT: Final = re.compile(r"scout|lo[ck]ali[sz]")
 _NOT_MAPPING: Final = re.compile(r"(?<![a-z])(?:(?:cine|lge)(?![a-z])|(?:late|delayed)[\s_-]*+(?:gad|enh))")
 _T1_OR_T2: Final = re.compile(r"(?<![a-z0-9])t[12](?![0-9])")
-_T2_STAR: Final = re.compile(r"t2[\s_-]*+(?:star|\*)")
+_STAR: Final = re.compile(
+    r"t[12][\s_-]*+(?:star|\*)|(?<![a-z])star(?![a-z])"
+    r"|(?<![a-z])gre(?![a-z]).*multi[\s_-]*+echo|multi[\s_-]*+echo.*(?<![a-z])gre(?![a-z])"
+)
+"""T1* or T2*; several echoes of a gradient echo measure T2*."""
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
 _CORRECTED: Final = re.compile(r"moco|motion[\s_-]?corr")
@@ -40,10 +44,13 @@ _OTHER_MAPS: Final = frozenset(
         r"\w+",
         "t1rho r1 r2 t1star t2star apparent ecv synecv lambda sd std stdev stderr err error errors residual "
         "residuals rsq rsquare rsquared goodness confidence quality chi2 chisq fitparam fitparams amplitude "
-        "m0 mask gfactor snr color colour",
+        "m0 mask gfactor snr color colour pd syn synthetic b1 flip offset efficiency chi uncertainty "
+        "difference diff sdmap stdmap",
     )
 )
-"""Words in the names of other images that are derived from a mapping series."""
+"""Words in the names and image types of other images that are derived from a mapping series."""
+_OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
+"""Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
     f"{before}T{number}{after}": Quantity(f"T{number}")
     for number in "12"
@@ -54,6 +61,10 @@ WEIGHTINGS: Final = frozenset(map(str, Quantity))
 _NOT_DERIVED: Final = frozenset(("NONE", "MIXED"))
 """Value 4 of the image type of enhanced MR (DICOM PS3.3, C.8.16.1.4); classic images have none such."""
 _IMAGE_ROLES: Final = frozenset(("IMAGE", "MOCO", "QUANTITATIVE", "PSIR"))
+EARLIER: Final = "earlier result of myostream"
+"""Reason why an image makes no map."""
+_RESULT: Final = re.compile(r"myostream_(?:t[12]|ecv|lambda)(?:_[a-z]++)?+\s*+$")
+"""End of the name of an image of results, which mrd2dicom of python-ismrmrd-server appends as it is."""
 
 
 class Kind(Enum):
@@ -73,7 +84,7 @@ class Recognised:
         kind: see :class:`Kind`.
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
-        saturation: a description names a saturation-recovery sequence.
+        saturation: a description names a saturation-recovery sequence, or the image has a saturation time.
         certain: the description that names the quantity is none that TI scouts have as well.
     """
 
@@ -124,7 +135,10 @@ def recognise(
     deciding = next((text for text in texts if text in scouts or _named(text)), "")
     named, scout = _named(deciding), deciding in scouts
     sure = named is not None and _names(named, deciding)
-    marks = (*named_own, *added, *_lower(history), *_lower((*role_tokens, *type_tokens)))
+    made_by = _lower(history)
+    if any("myostream" in text for text in made_by) or any(map(_RESULT.search, (*named_own, *added))):
+        return EARLIER
+    marks = (*named_own, *added, *made_by, *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
     if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
         role = foreign(min(others)[:20])
@@ -134,10 +148,17 @@ def recognise(
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     acquired = timed or "ORIGINAL" in type_tokens
-    certain = not (timed and "ORIGINAL" in type_tokens)
-    confirming = (token for token in type_tokens if not acquired or (len(token) > 2 and certain))
+    confirming = {token for token in type_tokens if not acquired or len(token) > 2}
+    if timed and "ORIGINAL" in type_tokens:
+        # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol. Value 3 of an
+        # image as acquired is M or the like.
+        parts = _type_parts(types)
+        confirming &= {third for before, third in pairwise(parts) if before in ("PRIMARY", "SECONDARY")}
     if by_type := _map_by_tokens(confirming, "image type"):
         return by_type
+    in_types = {word for text in _lower(types) for word in _WORD.findall(text)}
+    if any(map(_OTHER_MAP.fullmatch, type_tokens)) or not _OTHER_MAPS.isdisjoint(in_types):
+        return "its image type is that of another parameter than T1 or T2"
     if scout and not sure:
         return "named as a scout or localizer"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
@@ -151,7 +172,9 @@ def recognise(
         return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (named_own or not listed) else ""
-    if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
+    # The images of a series whose times are listed may be phase-sensitive.
+    words = _OTHER_MAPS | ({"psir"} if "DERIVED" in type_tokens or not listed else set())
+    if not acquired and (_STAR.search(name) or not words.isdisjoint(_WORD.findall(name))):
         return "its name is that of another parameter than T1 or T2"
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
         return made
@@ -161,12 +184,16 @@ def recognise(
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
     """Return the tokens of image types without those that name the weighting of an enhanced image."""
-    found = [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
+    found = _type_parts(types)
     return {
         token
         for token, following in zip_longest(found, found[1:])
         if token not in WEIGHTINGS or following not in _NOT_DERIVED
     }
+
+
+def _type_parts(types: Iterable[str]) -> list[str]:
+    return [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:
@@ -194,12 +221,12 @@ def _named(text: str) -> Quantity | None:
 
 
 def _names(quantity: Quantity, text: str) -> bool:
-    return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _T2_STAR.search(text))
+    return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _STAR.search(text))
 
 
 def _names_no_mapping(text: str) -> bool:
     """Return whether a description names cine, late enhancement or T2*, and neither T1 nor T2."""
-    other = _T2_STAR.sub("", text)
+    other = _STAR.sub("", text)
     return bool(_NOT_MAPPING.search(text) or other != text) and not (_T1_OR_T2.search(other) or _named(other))
 
 

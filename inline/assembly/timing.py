@@ -242,10 +242,11 @@ def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: 
     elif entries:
         why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
     return message(
-        "no {} times for the {} images of {}{}: "
-        "state them in the meta attributes of each image or in the header (docs/series.md)",
+        "no {} times for the {} of {}{}: "
+        "state them in the meta attributes of each image or in the header (docs/series.md); "
+        "in DICOM, in the elements of docs/dicom.md#times",
         name,
-        len(group.images),
+        "image" if len(group.images) == 1 else f"{len(group.images)} images",
         _description(group),
         why,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from inline.cli.options import EngineOption, SettingsFile, Verbose, path
 from inline.data.errors import ConfigurationError
 from inline.emit.addresses import host_port
 from inline.settings import load_settings
+
+_log = logging.getLogger(__name__)
 
 
 def dicom_node(
@@ -37,7 +40,7 @@ def dicom_node(
         from inline.dicom.node.quiet import silence_libraries
         from inline.engine_selection import build_pipeline
         from inline.pipeline import Pipeline
-        from inline.serving.logs import log_to_stderr
+        from inline.serving.logs import announce, log_to_stderr
         from inline.serving.supervision import ServiceManager
 
         def pipeline() -> Pipeline:
@@ -57,9 +60,10 @@ def dicom_node(
             node = DicomNode(settings, pipeline)
             signals.call(node.stop)
             title = settings.dicom.ae_title
-            print(f"myostream listening for DICOM on {host_port(*node.address)} as {title}", flush=True)
+            announce(f"myostream listening for DICOM on {host_port(*node.address)} as {title}", settings.log)
             with supervision(node, manager):
                 node.serve()
+            _log.info("stopped by %s", signals.came)
             leave_hanging_threads()
 
 

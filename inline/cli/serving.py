@@ -54,7 +54,7 @@ def serve(
     with ended_by_signals() as signals:
         if until_stdin_ends:
             end_with_stdin()
-        from inline.serving.logs import log_to_stderr
+        from inline.serving.logs import announce, log_to_stderr
         from inline.serving.server import Server, check_address
         from inline.serving.service import service
         from inline.serving.supervision import supervision
@@ -78,18 +78,18 @@ def serve(
                 server = Server(made.scheduler, settings, made.publisher, supervised.observers)
                 signals.call(server.stop)
                 supervised.begin(server)
-                print(
-                    f"myostream listening on {host_port(*server.address)} (engine: {made.engine.name})",
-                    flush=True,
-                )
+                begun = [f"listening on {host_port(*server.address)} (engine: {made.engine.name})"]
                 if made.publisher is not None:
-                    print(f"myostream publishing on {made.publisher.address}", flush=True)
+                    begun.append(f"publishing on {made.publisher.address}")
                 if supervised.address is not None:
-                    print(f"myostream metrics on http://{host_port(*supervised.address)}/metrics", flush=True)
+                    begun.append(f"metrics on http://{host_port(*supervised.address)}/metrics")
                 if supervised.page_address is not None:
-                    print(f"myostream live page on http://{host_port(*supervised.page_address)}/", flush=True)
+                    begun.append(f"live page on http://{host_port(*supervised.page_address)}/")
+                for each in begun:
+                    announce(f"myostream {each}", settings.log, printed=until_stdin_ends)
                 server.serve()
                 made.scheduler.close(max(server.left_s, 1.0))
+                _log.info("stopped by %s", signals.came)
             leave_hanging_threads()
 
 

@@ -135,7 +135,7 @@ def read_header(file: Path) -> Dataset:
     import pydicom
 
     try:
-        with _quiet():
+        with quiet():
             syntax = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID")
             if syntax != _DEFLATED:
                 return pydicom.dcmread(file, stop_before_pixels=True, defer_size=_LARGE)
@@ -152,7 +152,7 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
     sex = system = date = time = ""
     # Of a damaged element pydicom raises many kinds, and what follows stays unknown. Errors of the file are
     # reported where its pixels are read.
-    with suppress(Exception), _quiet():
+    with suppress(Exception), quiet():
         header = FrameHeader.of(read_header(frame.file))
         field, sex = header.number("MagneticFieldStrength"), header.text("PatientSex")
         system = " ".join(filter(None, map(header.text, ("Manufacturer", "ManufacturerModelName"))))
@@ -180,7 +180,7 @@ def read_pixels(frame: Frame) -> Any:
     from pydicom.uid import UID
 
     try:
-        with _quiet():
+        with quiet():
             return pixel_array(frame.file, index=frame.index)
     except Exception as error:
         syntax = UID("")
@@ -199,7 +199,7 @@ def read_pixels(frame: Frame) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drop the warnings of pydicom: values that break a rule are read as they are, errors are reported."""
     log = logging.getLogger("pydicom")
     level = log.level
@@ -248,7 +248,7 @@ def _add(
         if kind not in _IMAGES:
             found.skipped[_name(kind)] += 1
             return
-        with _quiet():  # elements are parsed when they are used
+        with quiet():  # elements are parsed when they are used
             made = list(frames(image, file))
     except DicomError as error:
         found.problems.append(str(error))
@@ -289,7 +289,7 @@ def _walk(folder: Path, report: Callable[[OSError], None]) -> Iterator[Path]:
 def _listed(directory: Path, found: Found) -> Iterator[Path]:
     """Yield the files that a DICOMDIR refers to (DICOM PS3.3, F.3), which lie below its own folder."""
     try:
-        with _quiet():
+        with quiet():
             records = read_header(directory).get("DirectoryRecordSequence") or []
             named = [record.get("ReferencedFileID") for record in records]
     except DicomError as error:

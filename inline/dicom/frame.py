@@ -101,6 +101,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
+        coloured: its pixels are numbers of colours, which nothing says to be values.
         unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
         copies: the same image in further files; their scales are their own.
     """
@@ -127,6 +128,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
+    coloured: bool
     unreadable_time: str = ""
     copies: tuple[Frame, ...] = ()
 
@@ -198,7 +200,8 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     """Yield the frames of a DICOM image, read without its pixels.
 
     Raises:
-        DicomError: the number of frames, or the size of the image, is none.
+        DicomError: the number of frames, or the size of the image, is none, or its pixels do not end at the
+            lowest bit.
     """
     count = _integer(image.get("NumberOfFrames")) or 1
     columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
@@ -206,6 +209,12 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
         raise DicomError(f"{file}: it states {count} frames; 1 to {_MOST_FRAMES} are read")
     if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
+    stored, high = (_integer(image.get(name)) for name in ("BitsStored", "HighBit"))
+    if stored is not None and high is not None and high != stored - 1:
+        raise DicomError(
+            f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), not {stored - 1}; "
+            "such pixels are not read"
+        )
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
     for index, header in enumerate(FrameHeader.of_frames(image, count)):
@@ -249,8 +258,15 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         times=stated,
         scale=map_scale(header) if is_map else weighted,
         weighted_scale=weighted,
+        coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),
     )
+
+
+def _coloured(header: FrameHeader) -> bool:
+    """Return whether pixels are numbers of colours, without a real-world value mapping."""
+    palette = header.text("PhotometricInterpretation").upper() == "PALETTE COLOR"
+    return palette and not header.items("RealWorldValueMappingSequence")
 
 
 def _unreadable_time(header: FrameHeader, recognised: Recognised | str) -> str:
@@ -279,7 +295,7 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
         dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
         dicom_json.IMAGE_COMMENTS: [comments(header)],
-        dicom_json.CONTRAST_AGENT: [header.text("ContrastBolusAgent")],
+        dicom_json.CONTRAST_AGENT: [_contrast_agent(header)],
         dicom_json.IMAGE_TYPE: [
             part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
         ],
@@ -290,6 +306,12 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.POSITION: list(_first_pixel(header) or ()),
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _contrast_agent(header: FrameHeader) -> str:
+    """Return the contrast agent; enhanced MR states it as a code alone (DICOM PS3.3, C.7.6.4b)."""
+    coded = header.items("ContrastBolusAgentSequence")[:1]
+    return header.text("ContrastBolusAgent") or "".join(str(item.get("CodeMeaning") or "") for item in coded)
 
 
 def _image_type(header: FrameHeader, name: str) -> list[str]:

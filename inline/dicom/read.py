@@ -155,6 +155,7 @@ class _Slice:
         lacks: what it lacks.
         assumed: notes on its times, by quantity.
         copied: an image of it was read from a copy of its file.
+        coloured: the pixels of an image are numbers of colours.
         counters: ``set`` of each image by its type, time and pixels.
         shorter: what it lacks beside others of their name, by quantity and whether they are motion-corrected.
     """
@@ -163,6 +164,7 @@ class _Slice:
     lacks: list[str] = field(default_factory=list)
     assumed: dict[Quantity, str] = field(default_factory=dict)
     copied: bool = False
+    coloured: bool = False
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
     shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
 
@@ -213,6 +215,7 @@ class _Read:
             )
         read, pixels = _pixels(frame)
         own.copied |= read is not frame
+        own.coloured |= read.coloured
         frame = replace(frame, scale=read.scale, weighted_scale=read.weighted_scale)
         # A copy under another UID has the counters of the first: the assembly leaves it out.
         stated = None if time is None else time.ms
@@ -233,12 +236,22 @@ class _Read:
             note = "An image of the slice was read from a copy: the pixels of its first file cannot be read."
             series = replace(series, notes=(*series.notes, note))
         if isinstance(series, Ready) and series.images == 1:
-            return series
+            return _with_colours(series) if own.coloured else series
         lacks = [*own.lacks, *filter(None, [own.shorter.get((series.quantity, series.motion_corrected))])]
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
         notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(lacks)]
         flags = (*series.flags, *([Flag.MISSING_IMAGES] if lacks else []))
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
+
+
+def _with_colours(series: Ready) -> Ready:
+    """Return a map that is flagged: its pixels are colours."""
+    note = (
+        "The pixels of the map are numbers of colours (PALETTE COLOR), and no real-world values are stated: "
+        "they were taken for its values. Export the map without colours."
+    )
+    flags = tuple(dict.fromkeys((*series.flags, Flag.SCALED_IMAGES)))
+    return replace(series, flags=flags, notes=(*series.notes, note))
 
 
 def _pixels(frame: Frame) -> tuple[Frame, Any]:

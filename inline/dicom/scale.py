@@ -33,13 +33,25 @@ def map_scale(header: Header) -> Scale | None:
     """Return the scale of a map, in ms where its unit is stated; None where none is stated.
 
     A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
+
+    Raises:
+        ValueError: the values in a unit of time are those of a table, or have several scales.
     """
+    found = dict[tuple[str, str], Scale]()
     for item in header.items("RealWorldValueMappingSequence"):
         units = item.get("MeasurementUnitsCodeSequence")
         size = _UNITS_MS.get(str(units[0].get("CodeValue", "")).strip()) if units else None
-        slope = as_number(item.get("RealWorldValueSlope"))
-        if size is not None and slope:
-            return Scale(slope * size, (as_number(item.get("RealWorldValueIntercept")) or 0.0) * size)
+        if size is None:
+            continue
+        if item.get("RealWorldValueLUTData"):
+            raise ValueError("its real-world values are a table (RealWorldValueLUTData), which is not read")
+        if slope := as_number(item.get("RealWorldValueSlope")):
+            scale = Scale(slope * size, (as_number(item.get("RealWorldValueIntercept")) or 0.0) * size)
+            found[f"{scale.slope:.6g}", f"{scale.intercept:.6g}"] = scale
+    if len(found) > 1:
+        raise ValueError("its real-world values have several slopes or intercepts, which is not read")
+    if found:
+        return next(iter(found.values()))
     rescale = _rescale(header)
     size = _RESCALE_MS.get(header.text("RescaleType"), 1.0)
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
@@ -49,8 +61,11 @@ def _rescale(header: Header) -> Scale | None:
     """Return the rescale; None where none is stated.
 
     Raises:
-        ValueError: one of both is stated and is no number, or a slope of 0: values would be wrong.
+        ValueError: one of both is stated and is no number, or a slope of 0, or a table stands in their place:
+            values would be wrong.
     """
+    if header.items("ModalityLUTSequence"):
+        raise ValueError("its values are a table (ModalityLUTSequence), which is not read")
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     if not slope and (stated := header.text("RescaleSlope")):
         raise ValueError(f"RescaleSlope {stated[:32]!r} is no number, or 0")

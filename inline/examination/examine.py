@@ -123,7 +123,7 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...], places: Places)
     ]
     if missed_budget(result):
         error = f"the {result.enhancement} slice {_LATE}"
-        flag = Flag.NO_VALUES
+        flag = Flag.LATE
     elif not usable(result):
         error = f"the {result.enhancement} slice has no contours or no map"
         flag = Flag.NO_VALUES
@@ -150,6 +150,7 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...], places: Places)
     elif late:
         which = f"the {wanted}" if late[-1].enhancement else "a T1"
         error = f"{which} slice of this position {_LATE}"
+        flag = Flag.LATE
     elif near:
         error = f"the {wanted} slice of this position has no contours or no map"
     elif candidates:

@@ -23,6 +23,8 @@ _IDENTIFIERS: Final = ("patientName", "patientID", "accessionNumber")
 """Elements that are another's in another patient."""
 _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patient", re.IGNORECASE)
 """Form of these elements in headers of anonymised patients."""
+_MOST_SPACES: Final = 64
+"""Encodings whose reconstructed space is kept."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
 
@@ -60,6 +62,15 @@ class StudyKey(NamedTuple):
         return b"" not in (one, another) and one != another
 
 
+class ReconSpace(NamedTuple):
+    """Reconstructed space of an encoding: pixels and field of view, mm, along x and y."""
+
+    columns: int
+    rows: int
+    width: float
+    height: float
+
+
 @dataclass(frozen=True, slots=True)
 class MeasurementHeader:
     """Content of the header; anything may be missing.
@@ -75,6 +86,7 @@ class MeasurementHeader:
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
         minima: smallest value in these limits, those of one value left out; 0 where it is not stated.
+        recon_spaces: different ``reconSpace`` of the encodings that state matrix and field of view.
         parameters: user parameters (long, double and string) by name, as text.
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
@@ -96,6 +108,7 @@ class MeasurementHeader:
     echo_times: tuple[str, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
     minima: dict[str, int] = field(default_factory=dict)
+    recon_spaces: tuple[ReconSpace, ...] = ()
     parameters: dict[str, str] = field(default_factory=dict)
     study_uid: str = ""
     frame_of_reference_uid: str = ""
@@ -181,6 +194,16 @@ def _range(limits: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return min(several or single), largest
 
 
+def _recon_space(element: Element) -> ReconSpace | None:
+    """Return a reconstructed space; None where a number of it is none above 0."""
+    paths = (f"{name}/{axis}" for name in ("matrixSize", "fieldOfView_mm") for axis in "xy")
+    stated = [number((element.findtext(path) or "").strip(), 1e5) or 0.0 for path in paths]
+    if min(stated) <= 0.0:
+        return None
+    columns, rows, width, height = stated
+    return ReconSpace(int(columns), int(rows), width, height)
+
+
 def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
@@ -201,6 +224,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         limits = map(_limits, root.findall(f"encoding/encodingLimits/{counter}"))
         if usable := [each for each in limits if each[1] >= each[0]]:
             minima[counter], maxima[counter] = _range(usable)
+    spaces = map(_recon_space, root.findall("encoding/reconSpace"))
     parameters = {}
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):
@@ -219,6 +243,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,
         minima={counter: first for counter, first in minima.items() if first},
+        recon_spaces=tuple(dict.fromkeys(filter(None, spaces)))[:_MOST_SPACES],
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),

@@ -236,7 +236,8 @@ def pooled(found: Iterable[Position], kind: Kind) -> dict[int, RegionValue] | No
 def doubtful(found: Iterable[Position], kind: Kind) -> frozenset[int]:
     """Return the numbers of the AHA segments to which a slice whose contours need review contributes."""
     maps = (each.maps[kind] for each in found if kind in each.maps)
-    names = (region.name for each in maps if Flag.REVIEW in each.flags for region in each.regions)
+    flagged = (each for each in maps if Flag.REVIEW in each.flags)
+    names = (region.name for each in flagged for region in each.regions if region.value is not None)
     return frozenset(int(match[1]) for name in names if (match := _SEGMENT.fullmatch(name)))
 
 

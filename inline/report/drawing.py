@@ -36,6 +36,10 @@ _LOWER: Final = 6.55
 _NOT_MEASURED: Final = (0.93, 0.93, 0.93, 1.0)
 _RINGS: Final = ((1.0, 0.7), (0.7, 0.4), (0.4, 0.06))
 """Outer and inner radius of the basal, mid-ventricular and apical segments."""
+_EYE_EDGE: Final = 1.03
+"""Half the side of the axes of a bull's-eye, in the same unit."""
+_DIGIT: Final = 0.73
+"""Height of a digit over the size of its font."""
 
 
 def check_extra() -> None:
@@ -216,8 +220,8 @@ def _bulls_eye(sheet: Sheet, axes: Axes, eye: BullsEye, side: float) -> None:
     colours, scale = colour_map(eye.kind), norm(eye.kind, window)
     axes.set_axis_off()
     axes.set_aspect("equal")
-    axes.set_xlim(-1.03, 1.03)
-    axes.set_ylim(-1.03, 1.03)
+    axes.set_xlim(-_EYE_EDGE, _EYE_EDGE)
+    axes.set_ylim(-_EYE_EDGE, _EYE_EDGE)
     for number in range(1, 17):
         ring = (number > 6) + (number > 12)
         outer, inner = _RINGS[ring]
@@ -242,11 +246,17 @@ def _bulls_eye(sheet: Sheet, axes: Axes, eye: BullsEye, side: float) -> None:
         middle, radius = math.radians(start + span / 2), (outer + inner) / 2
         light = np.dot(fill[:3], (0.2126, 0.7152, 0.0722)) > 0.45
         marked = unusual(region)
+        text = f"{value:.{eye.kind.digits}f}" + "*" * marked + "?" * (number in eye.doubtful)
+        x, y, size = radius * math.cos(middle), radius * math.sin(middle), SMALL * side / _EYE_MOST
+        # Half of its width has room between its middle and the rim, at the height of its corners.
+        unit = side / (2 * _EYE_EDGE)
+        room = math.sqrt(outer**2 - (abs(y) + size / 72 * _DIGIT / 2 / unit) ** 2) - abs(x)
+        size *= min(1.0, 2 * room * unit / sheet.width(text, size, bold=marked))
         axes.text(
-            radius * math.cos(middle),
-            radius * math.sin(middle),
-            f"{value:.{eye.kind.digits}f}" + "*" * marked + "?" * (number in eye.doubtful),
-            fontproperties=sheet.font(SMALL * side / _EYE_MOST, bold=marked),
+            x,
+            y,
+            text,
+            fontproperties=sheet.font(size, bold=marked),
             color="black" if light else "white",
             ha="center",
             va="center",

@@ -49,13 +49,14 @@ class _Fonts(NamedTuple):
 @cache
 def _fonts() -> _Fonts:
     """Return the fonts that are there, and the characters that they have."""
-    from matplotlib.font_manager import fontManager, get_font
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
     # Few of the further fonts have a bold face. matplotlib warns of each, which is of no use to a user.
     logging.getLogger("matplotlib.font_manager").addFilter(_of_use)
-    there = {each.name: each.fname for each in fontManager.ttflist}
+    there = {each.name for each in fontManager.ttflist}
     names = ("DejaVu Sans", *(name for name in _FURTHER_FONTS if name in there))
-    files = [there[name] for name in names if name in there]
+    # Of several faces of a name some have fewer characters: those of the one that is drawn with count.
+    files = [findfont(FontProperties(family=name)) for name in names]
     return _Fonts(names, frozenset().union(*(get_font(file).get_charmap() for file in files)))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 SENTENCES: Final[Mapping[str, str]] = {
     "implausible-values": "Values lie outside what tissue can have.",
     "implausible-blood": "The T1 of the blood is implausible: check which series is post-contrast.",
-    "scaled-images": "An image holds no signal or was scaled apart from the others: the values may be wrong.",
+    "scaled-images": "An image was scaled apart, has colours or no signal: the values may be wrong.",
     "clipped-images": "Pixels of the heart are clipped in an image: the values may be wrong.",
     "shmolli": "The images are those of ShMOLLI: native T1 is some 10 % too short.",
     "noisy-images": "The noise or rounding of the images is large: the values may be wrong by some percent.",
@@ -35,7 +35,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "synthetic-haematocrit": "The haematocrit is an estimate from native blood T1, not a blood sample.",
     "masked-values": "Pixels outside the possible range of ECV were left out.",
     "thin-wall": "The wall is thin: blood or fat may reach the values.",
-    "missing-images": "Images of the series are missing; the map is fitted from the rest.",
+    "missing-images": "Images of the series are missing: the map, if there is one, is fitted from the rest.",
     "contradictory-geometry": "The headers contradict each other about the geometry of the images.",
     "unreadable-times": "Times of some images could not be read.",
     "converted-unit": "Times or values were converted to milliseconds.",

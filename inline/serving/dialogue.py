@@ -41,6 +41,10 @@ _ANOTHER: Final = (
     "a header without UIDs that differs from the one before is taken for another examination; "
     "state studyInstanceUID, for ECV and levels from the series of both"
 )
+_AFTER_IMAGES: Final = (
+    "the header came after the first images: these were taken without one, as another measurement; send it "
+    "before them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +193,17 @@ class Dialogue:
             # Clients that have no header send a line of text in its place.
             why = self.loggable(error.message)
             _log.info("%s: no MRD header (%s); going on without one", self._name, why)
-            if xml.lstrip().startswith("<"):
+            if xml.lstrip().startswith("<") or not xml.strip().isprintable():
                 yield from self.say(f"{error}; the images are taken without a header", Severity.WARNING)
             unread = digest([xml.strip()])
             measurement = MeasurementHeader(patient=unread, content=unread)
         if self.measurement is None or measurement.content != self.measurement.content:
             yield Begin(measurement)
             same = same_patient(measurement, self.measurement or MeasurementHeader())
-            if self._assembling and not same and not any(measurement.uids) and not self._another_reported:
+            unlike = self.measurement is None or not (same or any(measurement.uids))
+            if self._assembling and unlike and not self._another_reported:
                 self._another_reported = True
-                yield from self.warn(_ANOTHER)
+                yield from self.warn(_AFTER_IMAGES if self.measurement is None else _ANOTHER)
             if not (self._haematocrit_due or same):
                 # It was sent for the patient of the header before.
                 self.settings = with_haematocrit(self.settings, self._haematocrit)

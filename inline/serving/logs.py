@@ -253,6 +253,17 @@ def _is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def announce(text: str, settings: LogSettings, *, printed: bool = False) -> None:
+    """State what a program has begun: on standard output, or in the log where its lines are JSON.
+
+    ``printed``: on standard output in either case, where the program that started this one reads it.
+    """
+    if settings.format == "json":
+        _log.info("%s", text)
+    if printed or settings.format == "text":
+        print(text, flush=True)
+
+
 @contextmanager
 def log_to_stderr(
     settings: LogSettings, *, verbose: bool = False, names: Sequence[str] = ("",)

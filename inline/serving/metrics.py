@@ -27,6 +27,7 @@ from model.engines.fallback import FallbackEngine
 
 _STAGE_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SLICE_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_LATECOMER_BUCKETS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 _CONFIDENCE_BUCKETS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
@@ -90,9 +91,16 @@ class Metrics(Observer):
         )
         self._latency = Histogram(
             "myostream_slice_seconds",
-            "Time from the last image of a slice to its result.",
+            "Time from the last image of a slice to its result or the end of its budget, without errors.",
             ["quantity"],
             buckets=_SLICE_BUCKETS,
+            registry=made,
+        )
+        self._latecomer_latency = Histogram(
+            "myostream_latecomer_seconds",
+            "Time from the last image of a slice to a result that was ready after its budget.",
+            ["quantity"],
+            buckets=_LATECOMER_BUCKETS,
             registry=made,
         )
         self._confidence = Histogram(
@@ -104,6 +112,7 @@ class Metrics(Observer):
         for quantity in Quantity:
             self._results.labels(quantity.value)
             self._latency.labels(quantity.value)
+            self._latecomer_latency.labels(quantity.value)
         for flag in Flag:
             self._flags.labels(flag.value)
         for stage in Stage:
@@ -135,9 +144,12 @@ class Metrics(Observer):
             self._confidence.observe(result.confidence)
         if delivery.latecomer:
             self._latecomers.inc()
+            if not result.error:
+                self._latecomer_latency.labels(quantity).observe(delivery.latency_s)
             return
         self._results.labels(quantity).inc()
-        self._latency.labels(quantity).observe(delivery.latency_s)
+        if not result.error or Flag.LATE in result.flags:  # other errors may come at once
+            self._latency.labels(quantity).observe(delivery.latency_s)
         if result.error:
             self._failed.inc()
 

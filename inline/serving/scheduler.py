@@ -216,8 +216,9 @@ class Scheduler:
                 slices hold an eighth of the limit of their connection at most, and do not delay the end.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
-        # The budget runs from the last image. A series that was held back, for more images or its corrected
-        # twin, has half of it at least.
+        # The budget runs from the last image. A series that was held back, for more images, its corrected
+        # twin or a place among the slices in work, has half of it at least: else a burst would lose its
+        # contours, since of a latecomer only the ECV goes back.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
         progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
         job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner, late_too)

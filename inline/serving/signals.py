@@ -71,20 +71,20 @@ class Signals:
     Before :meth:`call`, a signal raises SystemExit with code 0.
 
     Attributes:
-        came: a signal has come.
+        came: name of the first signal that came; empty before.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = ""
         self._stop: Callable[[], None] | None = None
 
     def call(self, stop: Callable[[], None]) -> None:
         """Set the function that every signal calls; it must not take locks."""
         self._stop = stop
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
+    def handle(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
-        self.came = True
+        self.came = self.came or signal.Signals(number).name
         if self._stop is None:
             raise SystemExit(0)
         self._stop()

@@ -1,10 +1,15 @@
+import json
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from bench.latency import OUTSIDE, Slice, run_session, show, slowest, summary
+from bench import latency
+from bench.latency import OUTSIDE, NoResultError, Slice, run_session, show, slowest, summary
+from bench.latency import _Replies as Replies
 from bench.watched import make_stream
+from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
@@ -51,19 +56,66 @@ def test_first_slices_are_stated_apart():
     assert found["jitter_ms"]["between_neighbours"] == pytest.approx(np.mean([10, 10, 0]))
 
 
-def test_slices_over_a_socket(tmp_path, capsys):
-    settings = load_settings(server={"port": 0})
-    scheduler = Scheduler(Pipeline(Ring()), 1, 60_000.0)
-    server = Server(scheduler, settings)
+def session(slices, engine=None, budget_ms=60_000.0, **settings):
+    scheduler = Scheduler(Pipeline(engine or Ring()), 1, budget_ms)
+    server = Server(scheduler, load_settings(server={"port": 0}, budget_ms=budget_ms, **settings))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
-        header, stream = make_stream(6, size=96)
-        found = run_session(server.address, header, stream, 0.01)
+        header, stream = make_stream(slices, size=96)
+        return run_session(server.address, header, stream, 0.01)
     finally:
         server.stop()
         thread.join(timeout=30)
         scheduler.close()
+
+
+def test_a_late_slice_without_a_map_ends_with_its_text():
+    found = session(6, budget_ms=0.001)
+    assert [(each.quantity, each.late, each.number) for each in found] == [
+        (("T1", "T2")[number % 2], True, number) for number in range(6)
+    ]
+    assert all(each.latency_ms > 0.0 for each in found)
+    assert summary(found)["late"] == 4, "all but the first of each map"
+
+
+@pytest.mark.parametrize("emit", [{"overlay": False, "segmentation": False}, {"uncertainty": True}])
+def test_slices_are_complete_with_any_choice_of_images(emit):
+    found = session(4, emit=emit)
+    assert [each.number for each in found] == [0, 1, 2, 3]
+    assert not any(each.late for each in found)
+
+
+def test_what_was_measured_before_a_slice_without_a_result_is_kept(tmp_path, monkeypatch, capsys):
+    class Stops(Ring):
+        def infer(self, images):
+            if stopped.wait(0.0):
+                time.sleep(5.0)
+            return super().infer(images)
+
+    stopped = threading.Event()
+    made = Replies.wait
+
+    def wait(self, number):
+        if number == 4:
+            stopped.set()
+        return made(self, number)
+
+    monkeypatch.setattr(latency, "_LONGEST_WAIT_S", 2.5)
+    monkeypatch.setattr(Replies, "wait", wait)
+    with pytest.raises(NoResultError, match="slice 4 had no result") as error:
+        session(6, Stops())
+    assert [each.number for each in error.value.slices] == [0, 1, 2, 3]
+    paces = [{"interval_ms": 10.0, **summary(error.value.slices)}]
+    results = {"slices": 6, "engine_used": "ring", "paces": paces, "problem": "slice 4 had no result"}
+    with pytest.raises(MyostreamError, match="ended early: slice 4 had no result"):
+        show(results, tmp_path / "latency.json", None)
+    assert "6 slices one by one" in " ".join(capsys.readouterr().out.split())
+    assert len(json.loads((tmp_path / "latency.json").read_text())["paces"][0]["all_ms"]) == 2
+
+
+def test_slices_over_a_socket(tmp_path, capsys):
+    found = session(6)
     assert [each.quantity for each in found] == ["T1", "T2"] * 3
     for each in found:
         assert each.latency_ms > sum(each.stages_ms.values()) * 0.5

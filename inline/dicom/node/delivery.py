@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from pydicom.filereader import read_file_meta_info
@@ -47,28 +48,42 @@ class StoreTransport:
         self._destination, self._calling, self._context = destination, calling, context
 
     def send(self, files: Sequence[Path]) -> Iterator[str]:
-        """Send files over one association; see :class:`Transport`."""
+        """Send files over one association, and a further one for those after each that ends it."""
+        left = list(files)
+        while left:
+            for problem in self._send(tuple(left)):
+                yield problem
+                del left[0]
+
+    def _send(self, files: Sequence[Path]) -> Iterator[str]:
+        """Yield the problems of the first files, up to the one that ends the association."""
         metas = [read_file_meta_info(file) for file in files]
-        kinds = dict.fromkeys((each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas)
-        with self._associated(kinds) as association:
+        own = [(each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas]
+        # The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted.
+        default = [(kind, ImplicitVRLittleEndian) for kind, syntax in own if not syntax.is_compressed]
+        with self._associated(dict.fromkeys(own + default)) as association:
             if isinstance(association, str):
                 yield from [association] * len(files)
                 return
-            for file in files:
+            for number, file in enumerate(files):
+                if number and not association.is_established:
+                    return
+                start, status = monotonic(), None
                 try:
                     status = association.send_c_store(file).get("Status")
                 except (ValueError, RuntimeError, AttributeError):
-                    # No presentation context was accepted for the object, or the association has ended.
-                    yield "it does not accept this kind of object, or has ended the association"
+                    if association.is_established:
+                        yield "it does not accept this kind of object"
+                        continue
+                if status is not None:
+                    stored = status == 0 or status in _WARNINGS
+                    yield "" if stored else f"it answered with status 0x{status:04X}"
                     continue
-                if status is None:
+                if monotonic() - start < _TIMEOUT_S:
                     yield "it ended the association"
-                else:
-                    yield (
-                        ""
-                        if status == 0 or status in _WARNINGS
-                        else f"it answered with status 0x{status:04X}"
-                    )
+                else:  # the others would have to wait as long
+                    yield from ["it does not answer"] * (len(files) - number)
+                return
 
     def commit(self, files: Sequence[Path], transaction: str, reported: Callable[[Report], None]) -> str:
         """Request storage commitment of stored files; return why it was refused, or empty.

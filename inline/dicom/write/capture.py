@@ -6,6 +6,7 @@ import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from inline.dicom.write.output import OutputSource, common, finished
 from inline.dicom.write.source import DicomWriteError
@@ -40,6 +41,7 @@ def capture(
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
         series_description=title,
         **common(kind, *sources),
     )

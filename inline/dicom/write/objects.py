@@ -17,7 +17,7 @@ from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
-from inline.dicom.find import reason
+from inline.dicom.find import quiet, reason
 from inline.dicom.write.capture import capture
 from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
 from inline.dicom.write.output import DicomSource
@@ -173,6 +173,7 @@ def _unwritten(name: str, error: Exception) -> str:
     )
 
 
+@quiet()
 def write_examination(
     examination: AcquiredExamination,
     results: Sequence[SliceResult],
@@ -292,6 +293,7 @@ def _ecv_objects(
     return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
+@quiet()
 def encoded(dataset: Dataset) -> bytes:
     """Return an object as a DICOM file."""
     buffer = BytesIO()

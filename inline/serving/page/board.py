@@ -54,8 +54,8 @@ class Board:
             for change in event["slices"]:
                 self._change(change)
             return _encoded(event)
-        if event["replaces"] is not None:
-            self._forget(event["replaces"])
+        for replaced in event["replaces"]:
+            self._forget(replaced)
         kept = _Kept(event["study"], _encoded(event), message["images"])
         self._kept[event["number"]] = kept
         self._bytes += kept.size

@@ -265,7 +265,7 @@ class PageFeed(Observer):
         self._shown.append(_Shown(number, delivery.study, delivery.session, _small(result), _follows(result)))
         while sum(_map_bytes(each.result) for each in self._shown) > _SHOWN_BYTES:
             self._shown.popleft()
-        replaces = None if before is None else before.number
+        replaces = [] if before is None else [before.number]
         shown = ReportMap.of_slice(replace(result, map=None))
         return slice_message(
             result,
@@ -287,11 +287,11 @@ class PageFeed(Observer):
             for each in self._ecv
             if each.study == delivery.study and each.result.post is None and each.result.native in pair
         ]
-        for each in single:  # it stated that there was no partner
+        for each in single:  # they stated that there was no partner
             self._ecv.remove(each)
         small = replace(result.without_pixels(), contours=None)
         self._ecv.append(_ShownEcv(number, delivery.study, small))
-        replaces = single[0].number if single else None
+        replaces = [each.number for each in single]
         shown = ReportMap.of_ecv(small)
         return ecv_message(
             result,
@@ -303,12 +303,15 @@ class PageFeed(Observer):
             texts=self._settings.page_texts,
         )
 
-    def _superseded(self, number: int, study: int, shown: ReportMap, replaces: int | None) -> list[int]:
+    def _superseded(self, number: int, study: int, shown: ReportMap, replaces: list[int]) -> list[int]:
         """Keep a result without its pixels; return the results of its study that a report would not state."""
-        if replaces in self._maps:
-            # In the place of that result: those after it are newer.
-            own = {replaces: (number, (study, shown))}
-            self._maps = OrderedDict(own.get(each, (each, kept)) for each, kept in self._maps.items())
+        kept = [each for each in self._maps if each in replaces]
+        if kept:
+            # In the place of the last of these results: those after it are newer.
+            own = {kept.pop(): (number, (study, shown))}
+            for each in kept:
+                del self._maps[each]
+            self._maps = OrderedDict(own.get(each, (each, entry)) for each, entry in self._maps.items())
         else:
             self._maps[number] = study, shown
         _shorten(self._maps, MOST_RESULTS)

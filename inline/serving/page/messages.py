@@ -38,7 +38,7 @@ def slice_message(
     connection: int,
     latency_ms: float,
     budget_ms: float,
-    replaces: int | None = None,
+    replaces: Sequence[int] = (),
     superseded: Sequence[int] = (),
     texts: bool = False,
 ) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def slice_message(
         connection: number of its connection.
         latency_ms: from the last image of the slice to its result.
         budget_ms: that the slice had.
-        replaces: number of an earlier result of the same slice, that missed its budget.
+        replaces: numbers of earlier results that the result takes the place of: that of the same slice, which
+            missed its budget, or ECV errors of the slices of the pair.
         superseded: numbers of the results of the examination that do not count in its bull's-eyes, since a
             later one of their kind and slice position does.
         texts: show texts of the sender, which may hold the name of a patient; else only their length.
@@ -68,7 +69,7 @@ def slice_message(
         "number": number,
         "study": study,
         "connection": connection,
-        "replaces": replaces,
+        "replaces": list(replaces),
         "superseded": list(superseded),
         "latency_ms": round(latency_ms, 1),
         "budget_ms": budget_ms,
@@ -97,7 +98,7 @@ def ecv_message(
     number: int,
     study: int,
     connection: int,
-    replaces: int | None = None,
+    replaces: Sequence[int] = (),
     superseded: Sequence[int] = (),
     texts: bool = False,
 ) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def ecv_message(
         "number": number,
         "study": study,
         "connection": connection,
-        "replaces": replaces,
+        "replaces": list(replaces),
         "superseded": list(superseded),
         "latency_ms": None,
         "series_index": result.native.series_index,

@@ -182,6 +182,27 @@ def test_a_duplicate_is_left_out_and_flagged():
     assert ready[0].flags == (Flag.DUPLICATE_IMAGES,)
 
 
+def test_the_last_image_of_a_second_variant_starts_no_series():
+    """With and without distortion correction, image by image, with the same counters."""
+    others = [replace(each, data=np.full((16, 16), 50.0, np.float32).tobytes()) for each in molli()]
+    assembler = SeriesAssembler(counted(8), AT_ONCE)
+    sent = [each for pair in zip(molli(), others, strict=True) for each in pair]
+    ready = [made for each in sent for made in assembler.add(each, 0.0)] + assembler.finish()
+    assert [type(each.series) for each in ready] == [MappingSeries]
+    assert ready[0].series.images[:, 0, 0].max() == 8.0
+    assert assembler.account().unused == {"with the counters of another image of its series": 8}
+    repeated, _ = feed([*sent, *molli(repetition=1)], counted(8))
+    assert len(repeated) == 2
+
+
+def test_a_series_index_of_its_own_for_each_image_is_named_as_the_reason():
+    _, ready = feed(
+        [replace(each, header=replace(each.header, image_series_index=i)) for i, each in enumerate(molli())]
+    )
+    assert len(ready) == 8
+    assert all("one header, series index and plane" in each.error for each in ready)
+
+
 def test_a_duplicate_after_completion_starts_no_series():
     images = molli()
     ready, everything = feed([*images, images[3]], counted(8))
@@ -338,6 +359,17 @@ def test_map_scales(meta, expected):
         [image(525, {"DataRole": "T2", **meta}, dtype=np.uint16)], settings=AssemblySettings(t2_map_scale=0.1)
     )
     assert ready[0].series.values_ms[3, 3] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("slope", [None, 1.0])
+def test_the_note_on_a_converted_map_advises_to_state_only_what_is_not_stated(slope):
+    meta = {} if slope is None else {"RescaleSlope": slope}
+    ready, _ = feed([image(10_000, {"DataRole": "T1", **meta}, dtype=np.uint16)])
+    assert ready[0].series.values_ms[3, 3] == pytest.approx(1000.0)
+    (note,) = ready[0].notes
+    assert "in 0.1 ms" in note
+    assert ("state its scale" in note) is (slope is None)
+    assert ("(slope 1) gives values that no tissue has" in note) is (slope is not None)
 
 
 def times_of(images, header):
@@ -603,6 +635,10 @@ def test_a_map_has_the_real_world_values_of_its_converted_header(rescale):
     assert only.series.values_ms[3, 3] == 950.0
     _, (own,) = feed([image(1900.0, {"DataRole": "T1", "RescaleSlope": 0.4, **attributes})])
     assert own.series.values_ms[3, 3] == pytest.approx(760.0)
+    table = {"vr": "SQ", "Value": [{"00283006": {"vr": "US", "Value": [1, 2]}}]}
+    _, (stored,) = feed([image(1900.0, {"DataRole": "T1", **as_json(_00283000=table)})])
+    assert (stored.series.values_ms[3, 3], stored.flags) == (1900.0, (Flag.UNREADABLE_ATTRIBUTES,))
+    assert stored.notes[0].startswith("Its values are a table (ModalityLUTSequence), which is not read: ")
     in_s = as_json(_00281053={"Value": [0.0005]}, _00281054={"Value": ["s"]})
     _, (only,) = feed([image(1900.0, {"DataRole": "T1", **in_s})])
     assert (only.series.values_ms[3, 3], only.flags) == (pytest.approx(950.0), ())
@@ -968,11 +1004,47 @@ def test_images_scaled_one_by_one_are_flagged():
     assert "AutoScaleGadget" in only.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("gain", "more", "fields", "flagged"),
+    [
+        (5000, {}, {}, True),
+        (4000, {}, {}, False),
+        (5000, {"RescaleIntercept": 32768}, {}, False),
+        (5000, {}, {"image_type": ImageType.REAL}, False),
+    ],
+)
+def test_unsigned_magnitudes_that_were_sent_as_signed_are_flagged(gain, more, fields, flagged):
+    """40,000 as a signed number of 16 bits is -25,536."""
+    series = [
+        image(
+            int(np.uint16(gain * (i + 1)).view(np.int16)),
+            {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
+            dtype=np.int16,
+            set=i,
+            **fields,
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    (ready,), _ = feed(series, counted(8))
+    assert (Flag.CLIPPED_IMAGES in ready.flags) is flagged
+    assert any("uint16" in note for note in ready.notes) is flagged
+
+
 def test_saturation_recovery_is_said_not_fitted():
     _, (only,) = feed(molli(description="T1map_SASHA"), counted(8))
     assert isinstance(only, Failed)
     assert Flag.SATURATION_RECOVERY in only.flags
     assert "saturation recovery" in only.error
+
+
+def test_saturation_times_of_gadgetron_are_saturation_recovery():
+    series = [
+        image(1.0 + i, {"SequenceDescription": "T1_mapping", "GADGETRON_TS": time}, set=i)
+        for i, time in enumerate((10_000.0, 100.0, 250.0, 400.0, 550.0, 600.0, 600.0, 600.0))
+    ]
+    (failed,), _ = feed(series, counted(8))
+    assert failed.flags == (Flag.SATURATION_RECOVERY,)
+    assert "not fitted" in failed.error
 
 
 def test_a_map_in_seconds_is_converted_and_noted():
@@ -993,6 +1065,29 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
     _, (only,) = feed(several)
     assert isinstance(only, Failed)
     assert "no inversion times" in only.error
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("meta", [{}, {"DataRole": "Image", "ImageComments": "mean"}])
+def test_an_image_without_a_name_is_no_map_beside_a_series_with_times(meta, first):
+    """Its header names the series. Other applications add images of their own."""
+    header = MeasurementHeader(protocol_name="T1map_MOLLI", maxima={"set": 7})
+    series = [image(i + 1.0, {"GADGETRON_TI": time}, set=i) for i, time in enumerate(TIMES["5(3)3"])]
+    other = image(700.0, meta, image_series_index=4)
+    assembler = SeriesAssembler(header, AT_ONCE)
+    ready = [
+        made
+        for each in ([other, *series] if first else [*series, other])
+        for made in assembler.add(each, 0.0)
+    ]
+    ready += assembler.finish()
+    assert [type(each.series) for each in ready] == [MappingSeries]
+    assert assembler.account().unused == {"too few to be a mapping series": 1}
+    named = image(950.0, {"SequenceDescription": "T1map_MOLLI"}, image_series_index=4)
+    _, ready = feed([*series, named], header)
+    assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
+    _, (alone,) = feed([other], header)
+    assert isinstance(alone.series, MapSeries)
 
 
 def test_every_image_is_accounted_for():

@@ -6,6 +6,7 @@ import pytest
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.geometry import read_geometry
 from inline.data.errors import SeriesError
+from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader
 
 ROW, COLUMN = (0.8, 0.6, 0.0), (0.0, 0.0, -1.0)
@@ -48,6 +49,30 @@ def test_pixel_spacing_wins_over_an_exchanged_field_of_view():
     assert placed.header.position == pytest.approx((5.0, 6.0, 7.0))
     # The first pixel of DICOM is that of the contours in patient coordinates.
     assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(dicom().first_pixel)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "contradicts"),
+    [
+        ([(192, 128, 288.0, 192.0)], False),
+        ([(192, 128, 290.0, 193.0)], False),  # rounded
+        ([(192, 128, 192.0, 192.0)], True),
+        ([(192, 128, 192.0, 192.0), (192, 128, 288.0, 192.0)], False),  # that of another encoding
+        ([(96, 64, 192.0, 192.0)], False),  # interpolated
+        ([], False),
+    ],
+)
+def test_other_pixels_in_the_space_of_the_header_are_a_contradiction(spaces, contradicts):
+    spaces = [ReconSpace(*each) for each in spaces]
+    placed = read_geometry(header(), spaces=spaces)
+    assert ("reconSpace" in placed.contradiction) is contradicts
+    assert placed.geometry.spacing == (1.5, 1.5)
+    assert read_geometry(header(), dicom(), spaces=spaces).contradiction == ""
+
+
+def test_exchanged_axes_of_the_space_of_the_header_are_no_contradiction():
+    square = header(matrix_size=(128, 128, 1), field_of_view=(192.0, 256.0, 8.0))
+    assert read_geometry(square, spaces=[ReconSpace(128, 128, 256.0, 192.0)]).contradiction == ""
 
 
 def test_the_position_of_dicom_stands_in_for_one_that_is_not_finite():

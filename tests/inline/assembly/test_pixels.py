@@ -39,6 +39,16 @@ def test_images_scaled_to_their_own_histogram_are_told_from_others(seed, kind):
     assert scaled_one_by_one(np.clip(np.round(images * 2048.0 / each), 0, 4095).astype(np.float32))
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_images_of_one_scale_that_are_clipped_at_a_limit_are_not_scaled_one_by_one(share):
+    """The limit makes their 99th percentiles equal. A script may clip each at its own percentile, too."""
+    images = simulate_slice(1, size=128).t2prep
+    limit = share * np.percentile(images[-1], 99)
+    assert not scaled_one_by_one(np.minimum(images, limit))
+    each = np.percentile(images, 98, axis=(1, 2), keepdims=True)
+    assert scaled_one_by_one(np.round(np.minimum(images / each, 1.0) * 255.0).astype(np.float32))
+
+
 @pytest.mark.parametrize("measure", [np.mean, np.std, np.max])
 @pytest.mark.parametrize("kind", ["molli", "t2prep"])
 def test_images_divided_by_a_measure_of_each_are_told_from_others(kind, measure):

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from inline.assembly.recognition import Kind, recognise
+from inline.assembly.recognition import EARLIER, Kind, recognise
 from inline.data.series import Quantity
 
 ORIGINAL = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
@@ -54,6 +54,20 @@ def test_names_of_derived_maps(name):
     assert (kind(name, DERIVED).kind, kind(name, DERIVED).quantity) == (Kind.MAP, Quantity.T1)
 
 
+def test_phase_sensitive_images_with_listed_times_are_a_series():
+    assert kind("T1Map_LongT1_PSIR", listed=True).quantity is Quantity.T1
+
+
+@pytest.mark.parametrize(
+    "name", ["T2_map_gre_multiecho", "GRE_T2map_star", "Multi-Echo GRE T2 map", "T2*map"]
+)
+def test_several_echoes_of_a_gradient_echo_are_t2_star(name):
+    for found in (kind(name, ORIGINAL), kind(name, ORIGINAL, listed=True)):
+        assert (found.kind, found.quantity) == (Kind.WEIGHTED, None)
+    for other in ("T2prep_GRE_T2map", "T2map_GraSE_multiecho", "T2map_start"):
+        assert kind(other, ORIGINAL).quantity is Quantity.T2
+
+
 def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
     assert kind("SAX_T1map_MOCO", DERIVED).kind is Kind.PERHAPS_MAP
     assert kind("MOLLI_T1map").kind is Kind.PERHAPS_MAP
@@ -63,6 +77,23 @@ def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
 def test_image_types_of_maps(token):
     assert kind("anything", ("DERIVED", "PRIMARY", token)).kind is Kind.MAP
     assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_image_types_of_philips(timed):
+    """It calls its maps ORIGINAL, and lets them state an inversion time of the protocol."""
+
+    def of(third, fourth, last="UNSPECIFIED"):
+        return kind("MOLLI 5(3)3 SAX", ("ORIGINAL", "PRIMARY", third, fourth, last), timed=timed)
+
+    assert (of("T1 MAP", "T1").kind, of("T1 MAP", "T1").quantity) == (Kind.MAP, Quantity.T1)
+    assert of("T2 MAP", "T2").quantity is Quantity.T2
+    for other in ("R1 MAP", "B0 MAP", "M0 MAP", "T2_STAR MAP", "T1 STD", "STD T1 MAP", "ERROR", "R2"):
+        assert of(other, "T1") == "its image type is that of another parameter than T1 or T2"
+    weighted = kind("MOLLI", ("ORIGINAL", "PRIMARY", "M", "T1 MAP"), timed=True)
+    assert weighted.kind is Kind.WEIGHTED, "value 3 states that it is a magnitude"
+    for image in ("M_FFE", "M_IR", "R_IR", "PHASE MAP"):
+        assert of(image, image[0], "FFE").kind is Kind.WEIGHTED
 
 
 @pytest.mark.parametrize("last", ["NONE", "MIXED"])
@@ -101,6 +132,17 @@ def test_an_image_type_or_role_of_both_maps_is_a_reason_and_no_guess():
         ("T1 map amplitude", ()),
         ("MOLLI_T1_confidence", DERIVED),
         ("T1_map_rsquare", ()),
+        ("T1*_map", DERIVED),
+        ("MOLLI T1 map star", DERIVED),
+        ("MOLLI T1 map PD", DERIVED),
+        ("T1map_MOLLI_SDmap", DERIVED),
+        ("MOLLI T1 map synthetic IR", DERIVED),
+        ("T1 map PSIR", ()),
+        ("T1MAP_PSIR", DERIVED),
+        ("MOLLI T1 map uncertainty", DERIVED),
+        ("MOLLI_T1_map_chi", DERIVED),
+        ("MOLLI T1 map inversion efficiency", DERIVED),
+        ("T1 map difference pre post", DERIVED),
     ],
 )
 def test_maps_of_other_parameters_are_none(name, types):
@@ -248,3 +290,13 @@ def test_a_header_that_names_a_scout_is_not_that_of_images_with_names_of_their_o
 def test_names_that_a_ti_scout_may_bear_are_not_certain(name, certain):
     found = kind(name, timed=True)
     assert (found.quantity, found.certain) == (Quantity.T1, certain)
+
+
+@pytest.mark.parametrize("ending", ["T1", "T1_LABELS", "T2_SD", "ECV", "LAMBDA_SD"])
+def test_results_of_an_earlier_run_are_no_map_whatever_was_appended_to(ending):
+    """mrd2dicom of python-ismrmrd-server appends the additional description; image type and role stay."""
+    for name in (f"MOLLI_SAXmyostream_{ending}", f"T1map_MOLLI_myostream_{ending}"):
+        assert kind(name, ("T1 MAP",)) == EARLIER
+    assert kind("MOLLI", ("T1 MAP",), additions=(f"myostream_{ending}",)) == EARLIER
+    assert kind("MOLLI", ("T1 MAP",), history=("PYTHON", "MYOSTREAM", "T1")) == EARLIER
+    assert kind("MOLLI for myostream_T1 trial", ("T1 MAP",)).kind is Kind.MAP

@@ -31,7 +31,7 @@ from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
 
-from . import writer
+from . import scanner, writer
 
 
 @pytest.fixture(scope="module")
@@ -871,6 +871,103 @@ def test_an_image_whose_rescale_cannot_be_used_is_not_read(name, text, tmp_path,
     assert f"Rescale{name} '{text}" in problem
 
 
+def real_world(*scales, unit="ms"):
+    """Items of a real-world value mapping, by slope and intercept."""
+    made = []
+    for slope, intercept in scales:
+        item, units = Dataset(), Dataset()
+        units.CodeValue, units.CodingSchemeDesignator, units.CodeMeaning = unit, "UCUM", unit
+        item.MeasurementUnitsCodeSequence = [units]
+        item.RealWorldValueSlope, item.RealWorldValueIntercept = slope, intercept
+        made.append(item)
+    return made
+
+
+def lut(data, _):
+    item = Dataset()
+    item.LUTDescriptor, item.ModalityLUTType = [4096, 0, 16], "US"
+    item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
+    data.ModalityLUTSequence = [item]
+
+
+def two_ranges(data, _):
+    data.RealWorldValueMappingSequence = real_world((1.0, 0.0), (2.0, -500.0))
+
+
+def values_of_a_table(data, _):
+    data.RealWorldValueMappingSequence = real_world((1.0, 0.0))
+    (item,) = data.RealWorldValueMappingSequence
+    del item.RealWorldValueSlope, item.RealWorldValueIntercept
+    item.RealWorldValueLUTData = [each / 2 for each in range(4096)]
+
+
+def left_aligned(data, _):
+    data.BitsStored, data.PixelData = 12, (data.pixel_array << 4).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("unlike", "why"),
+    [
+        (lut, "ModalityLUTSequence"),
+        (two_ranges, "several slopes"),
+        (values_of_a_table, "RealWorldValueLUTData"),
+        (left_aligned, "12 bits up to bit 15"),
+    ],
+)
+def test_a_map_whose_values_are_no_slope_and_intercept_is_not_read(unlike, why, tmp_path, images):
+    def changes(data, image):
+        as_map(data, image)
+        unlike(data, image)
+
+    (path,) = writer.classic(tmp_path, of_slice(images)[:1], "siemens", changes=changes)
+    found = find([tmp_path])
+    assert not found.frames
+    (problem,) = found.problems
+    assert str(path) in problem
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        real_world((1.25, 10.0), (1.25, 10.0)),
+        [
+            *real_world((7.0, 1.0), unit="1"),
+            *real_world((0.00125, 0.01), unit="s"),
+            *real_world((1.25, 10.0)),
+        ],
+    ],
+)
+def test_equal_real_world_values_of_a_map(items, tmp_path, images):
+    def changes(data, image):
+        as_map(data, image)
+        data.RealWorldValueMappingSequence = items
+
+    image = of_slice(images)[-1]
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_map_of_colours_is_flagged_where_no_real_world_values_are_stated(stated, tmp_path, images):
+    def changes(data, image):
+        as_map(data, image)
+        data.PhotometricInterpretation = "PALETTE COLOR"
+        for colour in ("Red", "Green", "Blue"):
+            setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [4096, 0, 16])
+            setattr(data, f"{colour}PaletteColorLookupTableData", np.arange(4096, dtype="<u2").tobytes())
+        if stated:
+            data.RealWorldValueMappingSequence = real_world((1.0, 0.0))
+
+    image = of_slice(images)[-1]
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0], rtol=1e-5)
+    assert (Flag.SCALED_IMAGES in found.flags) is not stated
+    assert any("PALETTE COLOR" in note for note in found.notes) is not stated
+
+
 @pytest.mark.parametrize("numbers", [("A17", "another"), ("ANON001", "ANON002"), ("unknown-1", "unknown-2")])
 def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(numbers, tmp_path, images):
     members = of_slice(images)[:2]
@@ -1309,9 +1406,6 @@ def test_no_name_of_the_patient_goes_on(tmp_path, images):
 def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     """They decide reference ranges, the synthetic haematocrit, and which series is native."""
     from inline.data.series import Enhancement
-    from inline.dicom.read import open_dicom
-
-    from . import scanner
 
     objects = scanner.classic(scanner.examination(1, size=96)[1])
     for number, each in enumerate(objects):
@@ -1329,6 +1423,18 @@ def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     objects[0].save_as(tmp_path / "0.dcm", enforce_file_format=True)
     (examination,) = open_dicom([tmp_path]).examinations()
     assert (examination.series[0].field_strength, examination.series[0].sex) == (None, "")
+
+
+@pytest.mark.parametrize(("meaning", "expected"), [("Gadolinium", "post-contrast"), ("None", None)])
+def test_a_contrast_agent_that_is_stated_as_a_code(meaning, expected, tmp_path):
+    """Enhanced MR has no other place for it (DICOM PS3.3, C.7.6.4b)."""
+    objects = scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 2)
+    data, agent = scanner.enhanced(objects), Dataset()
+    agent.CodeValue, agent.CodingSchemeDesignator, agent.CodeMeaning = "105857000", "SCT", meaning
+    data.ContrastBolusAgentSequence = [agent]
+    data.save_as(tmp_path / "0.dcm", enforce_file_format=True)
+    ((series,),) = (each.series for each in open_dicom([tmp_path]).examinations())
+    assert series.enhancement == expected
 
 
 def shortened(folder, images, slice_, left):

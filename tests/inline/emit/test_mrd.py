@@ -12,12 +12,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from inline.assembly.image_metadata import read_metadata
+from inline.assembly.recognition import EARLIER
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
+from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.replay.client import exchange
 from inline.settings import EmitSettings
@@ -187,6 +190,14 @@ def test_what_holds_for_whatever_goes_back(make, largest, sender):
     assert made[0].meta()["MYOSTREAM_MAX_PIXEL"] == (str(largest),)
     outside = np.sum((np.round(values) > largest) | (np.round(values) < 0))
     assert made[0].meta()["MYOSTREAM_CLIPPED_PIXELS"] == (str(outside),)
+
+
+def test_no_image_of_results_is_taken_for_a_map_of_the_scanner():
+    header = MeasurementHeader(protocol_name="T1map_MOLLI")
+    for make in (good, flagged):
+        sent = images(make(), TEMPLATE, EmitSettings(uncertainty=True))
+        for each in (each for each in sent if each.header.channels == 1):
+            assert read_metadata(each, header) == EARLIER
 
 
 def test_the_record_is_readable_whatever_a_sender_calls_its_series():

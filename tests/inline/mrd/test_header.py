@@ -42,6 +42,7 @@ def test_header_of_the_package() -> None:
     assert parsed.echo_times == ("1.1",)
     assert parsed.maxima == {"slice": 2, "set": 7}
     assert parsed.parameters == {"T2PrepDuration_0": "25.0", "count": "3"}
+    assert parsed.recon_spaces == ((4, 4, 4.0, 4.0),)
 
 
 @pytest.mark.parametrize(("text", "sex"), [("F", "F"), (" m ", "M"), ("O", ""), ("", ""), ("female", "")])

@@ -54,10 +54,11 @@ def test_the_table_states_median_sd_and_z_score():
 
 def test_segments_of_a_slice_whose_contours_want_review_are_marked():
     anterior, lateral = "AHA 7 mid anterior", "AHA 12 mid anterolateral"
-    doubtful = make_slice(0, regions=(region(anterior, 1000.0, 30),), flags=(Flag.REVIEW,))
+    nothing = RegionValues(lateral, None, None, None, None, None, 0)
+    doubtful = make_slice(0, regions=(region(anterior, 1000.0, 30), nothing), flags=(Flag.REVIEW,))
     other = make_slice(1, regions=(region(anterior, 1100.0, 10), region(lateral, 1100.0, 10)))
     (eye,) = content(doubtful, other).bulls_eyes
-    assert eye.doubtful == {7}
+    assert eye.doubtful == {7}, "it gives no value to segment 12"
     assert content(doubtful, other).caption.endswith("?: from a slice whose contours need review.")
     assert "?" not in content(other).caption
 

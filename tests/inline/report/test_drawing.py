@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from inline.data.examination import Examination
 from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity
+from inline.report import sheet as sheet_module
 from inline.report.content import ExaminationInfo, page
 from inline.report.drawing import draw, segment_angles
 from inline.report.maps import report_maps
@@ -108,6 +110,20 @@ def test_a_text_of_any_length_is_drawn_as_its_beginning():
     assert any("further findings" in each for each in words)
 
 
+def test_the_characters_are_those_of_the_face_that_is_drawn_with(monkeypatch):
+    """Further faces of the same name, such as an extra light one of the system, may have far fewer."""
+    from matplotlib import font_manager
+
+    folder = Path(font_manager.__file__).parent / "mpl-data" / "fonts" / "ttf"
+    poor = font_manager.FontEntry(fname=str(folder / "cmr10.ttf"), name="DejaVu Sans", weight=200)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist, poor])
+    sheet_module._fonts.cache_clear()
+    text = "• ≥ ± T₂ Иванов Ελλη Việt"  # all of them in matplotlib's own DejaVu Sans
+    assert sheet_module._printable(text) == text
+    assert sheet_module._printable("\U0010fffd") == "□"
+    sheet_module._fonts.cache_clear()
+
+
 def test_the_segments_lie_where_the_consensus_draws_them():
     """Cerqueira et al. 2002: anterior above, septum to the left, inferior below, lateral to the right."""
     middle = {}
@@ -126,6 +142,26 @@ def test_the_segments_lie_where_the_consensus_draws_them():
         assert middle[lateral][0] > 0.8
     assert middle[2][1] > 0 > middle[3][1]
     assert middle[6][1] > 0 > middle[5][1]
+
+
+def test_marked_values_of_the_segments_stay_within_the_rim():
+    levels = ("basal", "mid", "apical")
+    kinds = (("T1", "native"), ("T2", None))
+    slices = [
+        make_slice(n, *kind, level, -12.25, flags=(Flag.REVIEW,))
+        for n, level in enumerate(levels)
+        for kind in kinds
+    ]
+    figure = draw(page(report_maps(Examination(tuple(slices))), ExaminationInfo()))
+    renderer = figure.canvas.get_renderer()
+    drawn = 0
+    for axes in figure.axes:
+        for text in axes.texts:
+            if text.get_text().endswith("*?"):
+                corners = text.get_window_extent(renderer).corners()
+                assert np.hypot(*axes.transData.inverted().transform(corners).T).max() < 1.02, text.get_text()
+                drawn += 1
+    assert drawn == 32
 
 
 def test_threads_draw_the_same_page():

@@ -1,5 +1,6 @@
 """Decisions on each message of a peer, without sockets and threads."""
 
+import gzip
 import json
 import re
 import struct
@@ -11,6 +12,7 @@ import pytest
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Acquisition, ConfigFile, ConfigText, Header, Image, Text, Waveform
+from inline.mrd.text import decode
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, PIPE, Severity
 from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Withhold
@@ -239,6 +241,23 @@ def test_the_same_header_again_begins_no_measurement():
         Begin(parse_header(other.xml)),
         Assemble(IMAGE),
     ]
+
+
+def test_the_first_header_after_images_is_said_to_have_come_late():
+    for header in (HEADER, Header(ANONYMISED.format("Mustermann", "1", "3"))):
+        (text,) = of(Text, decisions(ConfigFile("mapping"), IMAGE, header, IMAGE))
+        assert "after the first images" in text.text
+        assert of(Text, decisions(ConfigFile("mapping"), header, IMAGE)) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "warned"),
+    [(decode(gzip.compress(b"<ismrmrdHeader/>")), True), ("Dummy XML header", False), ("", False)],
+)
+def test_a_header_that_is_no_text_is_reported(sent, warned):
+    texts = of(Text, decisions(ConfigFile("mapping"), Header(sent), IMAGE))
+    assert bool(texts) is warned
+    assert all("without a header" in each.text for each in texts)
 
 
 ANONYMISED = """<ismrmrdHeader><subjectInformation><patientName>{}</patientName><patientID>{}</patientID>

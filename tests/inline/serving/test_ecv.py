@@ -393,7 +393,7 @@ def test_a_late_partner_is_named_until_its_result_comes(enhancement):
     assert kept.add(study, late(native), "a", SETTINGS) is None
     assert kept.add(study, PARTNER, "b", SETTINGS) is None
     (lonely,) = kept.unpaired(study, "b")
-    assert lonely.flags == (Flag.NO_NATIVE,)
+    assert lonely.flags == (Flag.LATE,)
     assert lonely.error.endswith("slice of this position missed its budget and has no contours")
     found = kept.add(study, replace(SLICE, flags=(Flag.LATE,)), "a", SETTINGS)
     assert found.regions[0].median == pytest.approx(26.68)

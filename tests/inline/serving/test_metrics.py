@@ -181,6 +181,11 @@ def test_each_stage_of_a_late_slice_is_counted_once(metrics, serving, examinatio
     counts = {stage: found["myostream_stage_seconds_count", stage] for stage in Stage}
     assert counts == dict.fromkeys(Stage, 4)
     assert found["myostream_flags_total", Flag.LATE.value] == 4
+    for quantity in ("T1", "T2"):
+        for name in ("slice", "latecomer"):
+            assert found[f"myostream_{name}_seconds_count", quantity] == 2
+        in_time = found["myostream_slice_seconds_sum", quantity]
+        assert found["myostream_latecomer_seconds_sum", quantity] > in_time > 2 * 3.0 * 0.9
 
 
 def test_flags_and_confidence_of_a_late_result_are_counted_once(metrics, serving, examination, ring_engine):
@@ -223,4 +228,5 @@ def test_values_of_a_result_that_states_an_error_are_counted_as_one(metrics, ser
         exchange(server.address, header, images)
         found = until(metrics, "myostream_result_errors_total", 4)
     assert found["myostream_flags_total", Flag.PROCESSING_ERROR.value] == 4
+    assert found["myostream_slice_seconds_count", "T1"] == found["myostream_slice_seconds_count", "T2"] == 0
     assert found["myostream_images_lost_total",] == 0

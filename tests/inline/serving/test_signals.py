@@ -49,7 +49,7 @@ print("end")
 
 @pytest.mark.parametrize(
     ("call", "out"),
-    [("signals.call(lambda: print('stop'))", ["stop"] * 3 + ["out True", "end"]), ("pass", [])],
+    [("signals.call(lambda: print('stop'))", ["stop"] * 3 + ["out SIGTERM", "end"]), ("pass", [])],
 )
 def test_every_signal_that_ends_a_program_is_handled(call, out):
     done = subprocess.run(

@@ -228,6 +228,30 @@ def supervised_server(manager, hang):
         process.communicate()
 
 
+def test_start_and_stop_are_lines_of_a_json_log(tmp_path):
+    command = [sys.executable, "-c", SERVE, str(tmp_path / "none"), "serve", "--port", "0"]
+    command += ["--monitor-port", "0"]
+    environment = {**os.environ, "MYOSTREAM_LOG__FORMAT": "json"}
+    environment["PYTHONPATH"] = str(Path(inline.__path__[0]).parent)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+        try:
+            lines = [json.loads(process.stderr.readline()) for _ in range(2)]
+            process.terminate()
+            output, rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    lines += map(json.loads, rest.splitlines())
+    assert (process.returncode, output) == (0, "")
+    assert [each["message"].split("127.0.0.1")[0] for each in lines] == [
+        "myostream listening on ",
+        "myostream metrics on http://",
+        "stops; 0 connections finish what they have",
+        "stopped by SIGTERM",
+    ]
+    assert all(each["level"] == "info" and "peer" not in each for each in lines)
+
+
 @pytest.mark.slow
 def test_a_server_whose_engine_hangs_is_restarted(manager, tmp_path):
     made, hang = manager(watchdog_s=2.0), tmp_path / "hang"

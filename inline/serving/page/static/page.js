@@ -91,15 +91,17 @@
 
   function fillCard(slice) {
     const ring = ringOf(slice);
+    const measured = ring && ring.median !== null;
     const texts = [
       element("span", nameOf(slice)),
-      element("strong", ring && ring.median !== null ? value(slice, ring.median) : "no value")
+      element("strong", measured ? value(slice, ring.median) : "no value")
     ];
     if (ring && ring.z_score !== null) {
       texts.push(element("span", "z " + signed(ring.z_score), Math.abs(ring.z_score) >= UNUSUAL ? "unusual" : ""));
     }
     if (slice.error) {
-      texts.push(element("span", slice.findings.length ? slice.findings[0].text : "error", "failed"));
+      /* The reason that there is no value; flags alone, such as missing images, do not state it. */
+      texts.push(element("span", measured && slice.findings.length ? slice.findings[0].text : slice.error, "failed"));
     } else if (slice.findings.length) {
       texts.push(element("span", "⚑ " + slice.findings[0].text, "flagged"));
     }
@@ -142,10 +144,10 @@
   }
 
   function addSlice(slice) {
-    if (slice.replaces !== null && slices.has(slice.replaces)) {
-      forget(slice.replaces);
-      if (selected === slice.replaces) { selected = slice.number; }
-    }
+    slice.replaces.forEach(function (each) {
+      forget(each);
+      if (selected === each) { selected = slice.number; }
+    });
     slices.set(slice.number, slice);
     superseded.set(slice.study, slice.superseded);
     makeCard(slice);

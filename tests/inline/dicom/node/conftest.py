@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import EnhancedMRImageStorage, MRImageStorage, Verification
 
 from inline.dicom.node.node import DicomNode
@@ -29,10 +29,10 @@ class Archive:
         self.stored, self.status, self._server = [], 0, None
         self._entity = AE("ARCHIVE")
         self._entity.supported_contexts = AllStoragePresentationContexts
-        self.port = 0
+        self.port, self.associations, self.syntaxes = 0, 0, set()
 
     def start(self, context=None):
-        handlers = [(evt.EVT_C_STORE, self._store)]
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted)]
         address = ("127.0.0.1", self.port)
         self._server = self._entity.start_server(
             address, block=False, evt_handlers=handlers, ssl_context=context
@@ -44,7 +44,19 @@ class Archive:
             self._server.shutdown()
             self._server = None
 
+    def accept(self, *syntaxes):
+        """Start anew, and accept these transfer syntaxes alone."""
+        self.stop()
+        kinds = [each.abstract_syntax for each in AllStoragePresentationContexts]
+        self._entity.supported_contexts = []  # else these are added
+        self._entity.supported_contexts = [build_context(each, list(syntaxes)) for each in kinds]
+        self.start()
+
+    def _accepted(self, _):
+        self.associations += 1
+
     def _store(self, event):
+        self.syntaxes.add(event.context.transfer_syntax)
         if self.status == 0:
             self.stored.append(event.dataset)
         return self.status

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import ExitStack
 from io import BytesIO
 
 import pytest
@@ -31,15 +32,18 @@ pytestmark = pytest.mark.skipif(ORTHANC is None, reason="Orthanc (Debian: orthan
 
 RESULTS = (ParametricMapStorage, SegmentationStorage, ComprehensiveSRStorage, SecondaryCaptureImageStorage)
 OBJECTS = len(RESULTS)
+ALL = ("map", "segmentation", "report", "capture")
 
 
 class Orthanc:
-    """One Orthanc with its storage in a folder, which outlasts its end."""
+    """One Orthanc with its storage in a folder, which outlasts its end; it knows a node at port ``node``."""
 
     def __init__(self, folder):
         self._folder, self._process = folder, None
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-            self.port, self._web = one.getsockname()[1], other.getsockname()[1]
+        with ExitStack() as opened:
+            free = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+            self.port, self._web, self.node = (each.getsockname()[1] for each in free)
+        node = {"AET": "MYOSTREAM", "Host": "127.0.0.1", "Port": self.node, "AllowStorageCommitment": True}
         configuration = {
             "Name": "test",
             "StorageDirectory": str(folder / "storage"),
@@ -53,6 +57,7 @@ class Orthanc:
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowGet": True,
             "OverwriteInstances": True,
+            "DicomModalities": {"node": node},
             "Plugins": [],
         }
         (folder / "orthanc.json").write_text(json.dumps(configuration), encoding="utf-8")
@@ -143,7 +148,7 @@ def retrieve(orthanc, series):
 def test_results_are_stored_queried_retrieved_and_compared(orthanc, running, scanned):
     send(("127.0.0.1", orthanc.port), scanned, called="ORTHANC")
     start = time.monotonic()
-    with running([orthanc.destination()], outputs=("map", "segmentation", "report", "capture")) as node:
+    with running([orthanc.destination()], outputs=ALL) as node:
         assert set(send(node.address, scanned)) == {0}
         wait_for(lambda: len(orthanc.instances()) == len(scanned) + 3 * OBJECTS)
     print(f"all results in Orthanc after {time.monotonic() - start:.1f} s")
@@ -165,6 +170,16 @@ def test_results_are_stored_queried_retrieved_and_compared(orthanc, running, sca
         references = {item.value for item in each.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
         assert references & own, "a viewer shows it beside its source images"
         assert references <= own | set(stored)
+
+
+def test_results_wait_for_its_storage_commitment(orthanc, running, scanned, tmp_path, caplog):
+    caplog.set_level("INFO")
+    destination = {**orthanc.destination(), "commitment": True}
+    with running([destination], outputs=ALL, port=orthanc.node) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(orthanc.instances()) == OBJECTS)
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+    assert "4 objects reported as kept, 0 as failed, 4 were waited for" in caplog.text
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import warnings
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from dataclasses import replace
@@ -17,7 +18,7 @@ from inline.data.results import SliceLevel
 from inline.data.series import Quantity
 from inline.dicom.read import open_dicom
 from inline.dicom.write.capture import capture
-from inline.dicom.write.objects import write_examination, write_objects
+from inline.dicom.write.objects import encoded, write_examination, write_objects
 from inline.dicom.write.output import common
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance, derived_uid
@@ -385,6 +386,21 @@ def test_a_map_and_its_copy_under_another_uid_are_written_once(tmp_path, ring_en
     results = [Pipeline(ring_engine).process(each) for each in examination.series]
     written = write_examination(examination, results, provenance, ("capture",))
     assert (len(written.objects), written.problems) == (1, [])
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_values_that_break_a_rule_are_written_without_warnings(tmp_path, ring_engine, provenance):
+    """Those of pydicom quote them, and they are the patient's."""
+    objects = scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 1)
+    for each in objects:
+        each.PatientID, each.AccessionNumber = "planted" * 20, "planted" * 5
+    (examination,) = open_dicom(save(objects, tmp_path)).examinations()
+    results = [Pipeline(ring_engine).process(each) for each in examination.series]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        written = write_examination(examination, results, provenance, ALL)
+        assert len([encoded(each) for each in written.objects]) == 4
+    assert caught == []
 
 
 def test_no_uid_of_an_output_is_random(classic_sources):

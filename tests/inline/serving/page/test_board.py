@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from inline.serving.page.board import Board
 
 
-def message(number, study=1, size=10, replaces=None):
-    event = {"kind": "slice", "number": number, "study": study, "replaces": replaces}
+def message(number, study=1, size=10, replaces=()):
+    event = {"kind": "slice", "number": number, "study": study, "replaces": list(replaces)}
     return {"event": event, "images": {"map": bytes(size)}}
 
 
@@ -50,10 +50,12 @@ def test_a_late_result_takes_the_place_of_the_unfinished_one():
     board = Board()
     board.add(message(1))
     board.add(message(2))
-    board.add(message(3, replaces=1))
+    board.add(message(3, replaces=[1]))
     assert numbers(board) == [2, 3]
-    board.add(message(4, replaces=99))  # that one is gone already
+    board.add(message(4, replaces=[99]))  # that one is gone already
     assert numbers(board) == [2, 3, 4]
+    board.add(message(5, replaces=[2, 4]))
+    assert numbers(board) == [3, 5]
 
 
 def test_a_changed_level_is_in_the_snapshot_too():

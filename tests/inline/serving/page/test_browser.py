@@ -247,6 +247,27 @@ def test_a_name_with_markup_is_text(window):
         assert window.evaluate("document.title") == "myostream"
 
 
+@pytest.mark.parametrize("width", [420, 1280])
+def test_a_card_without_a_value_states_its_error_and_long_names_are_broken(window, width):
+    _, native = measured()
+    name = "T1map_MOLLI_5s_3s_3s_sax_mid_native_FB_MOCO_" + 20 * "X"
+    error = "two of 8 images are left, at least 3 are needed"
+    failed = replace(
+        native, map=None, contours=None, regions=(), flags=(Flag.MISSING_IMAGES,), error=error,
+        identity=replace(native.identity, description=name), notes=(name + name,),
+    )  # fmt: skip
+    whole = replace(native, identity=replace(failed.identity, slice_index=1), notes=(name + name,))
+    with feeding(page_texts=True) as feed:
+        window.open("http://{}:{}/".format(*feed.address), width, 800)
+        feed.delivered(Delivery("a", failed, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card').length === 1")
+        assert window.evaluate("document.querySelector('.card .failed').textContent") == error
+        assert window.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        feed.delivered(Delivery("a", whole, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert window.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize("width", [420, 800, 1280, 1600])
 def test_the_limits_of_a_window_are_legible(window, width):
     _, native = measured()

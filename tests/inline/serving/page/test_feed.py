@@ -98,7 +98,7 @@ def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(sta
         feed.closed("a", Tally())
         feed.delivered(delivery(latecomer=True))
         first, second = reader.next("slice"), reader.next("slice")
-        assert second["replaces"] == first["number"]
+        assert second["replaces"] == [first["number"]]
         assert second["connection"] == first["connection"] == 1
 
 
@@ -108,9 +108,10 @@ def test_a_late_slice_reaches_the_page_although_nobody_subscribes(started, servi
     with serving(gate, observers=Observers(feed)) as server, closing(Reader(feed.address)) as reader:
         found = records(exchange(server.address, header, images, parameters={"budget_ms": 3000}).images)
         assert [record["contours"] for record, _ in found] == [None] * 4
-        late = {reader.next("slice")["number"] for _ in found}
+        late = [reader.next("slice")["number"] for _ in found]
         gate.open.set()
-        assert {reader.next("slice")["replaces"] for _ in found} == late
+        replaced = [each for _ in found for each in reader.next("slice")["replaces"]]
+        assert sorted(replaced) == sorted(late)
 
 
 def measured(post=False, **values):
@@ -185,7 +186,7 @@ def test_a_latecomer_has_the_final_level(started):
         assert reader.next("levels")["slices"][0]["level"] == "basal"
         feed.delivered(Delivery("a", mid, 0.9, True, 1, 500.0))
         whole = reader.next("slice", level="basal")
-        assert whole["replaces"] is not None
+        assert len(whole["replaces"]) == 1
         assert "AHA 1 basal anterior" in named(whole["regions"])
 
 
@@ -206,7 +207,7 @@ def test_slices_of_one_identity_all_have_their_final_level(started):
         assert changes == dict.fromkeys(numbers[:2], "basal"), "the third lies at another position"
         feed.delivered(Delivery("a", post, 0.9, True, 1, 500.0))
         whole = reader.next("slice", level="basal")
-        assert whole["replaces"] == numbers[1]
+        assert whole["replaces"] == [numbers[1]]
         feed.levels_known(final(pipeline, native, SliceLevel.APICAL))
         changes = [each["number"] for each in reader.next("levels")["slices"]]
         assert changes == [numbers[0], whole["number"]]
@@ -239,9 +240,26 @@ def test_ecv_replaces_the_error_of_a_slice_that_had_no_partner_yet(started):
         error, other = reader.next("ecv"), reader.next("ecv")
         assert (error["images"], error["findings"][0]["flag"]) == ([], "no-native")
         feed.ecv_delivered(EcvDelivery("b", ecv, 1))
-        assert reader.next("ecv", images=["map"])["replaces"] == error["number"] != other["number"]
+        assert reader.next("ecv", images=["map"])["replaces"] == [error["number"]] != [other["number"]]
         feed.ecv_delivered(EcvDelivery("b", ecv, 1))
-        assert reader.next("ecv")["replaces"] is None
+        assert reader.next("ecv")["replaces"] == []
+
+
+def test_ecv_replaces_the_errors_of_both_slices_of_its_pair(started):
+    """Both were late at the close of their connections."""
+    (_, native), (_, post) = measured(), measured(post=True)
+    late = [replace(each, contours=None, flags=(Flag.LATE,)) for each in (native, post)]
+    errors = without_partner(late, late)
+    assert [each.flags for each in errors] == [(Flag.LATE,)] * 2
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for each in errors:
+            feed.ecv_delivered(EcvDelivery("a", each, 1))
+        numbers = [reader.next("ecv")["number"] for _ in errors]
+        ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+        feed.ecv_delivered(EcvDelivery("a", ecv, 1))
+        whole = reader.next("ecv", images=["map"])
+        assert (whole["replaces"], whole["superseded"]) == (numbers, [])
 
 
 def repeated(result, series, *, along=0.0, **values):
@@ -303,7 +321,7 @@ def test_the_complete_result_of_a_late_slice_supersedes_as_its_own(started):
         unfinished = reader.next("slice")
         assert unfinished["superseded"] == [unfinished["number"]]
         feed.delivered(Delivery("a", again, 0.9, True, 1, 500.0))
-        assert reader.next("slice", replaces=unfinished["number"])["superseded"] == [first]
+        assert reader.next("slice", replaces=[unfinished["number"]])["superseded"] == [first]
 
 
 def test_a_latecomer_without_time_stamps_supersedes_no_result_after_its_unfinished_one(started):
@@ -315,7 +333,7 @@ def test_a_latecomer_without_time_stamps_supersedes_no_result_after_its_unfinish
         for each, latecomer in ((late, False), (again, False), (first, True)):
             feed.delivered(Delivery("a", each, 0.1, latecomer, 1, 500.0))
         unfinished, _, whole = (reader.next("slice") for _ in range(3))
-        assert whole["replaces"] == unfinished["number"]
+        assert whole["replaces"] == [unfinished["number"]]
         assert whole["superseded"] == [whole["number"]]
 
 

@@ -42,7 +42,7 @@ def page():
 
 
 def result(number, size=4, **more):
-    event = {"kind": "slice", "number": number, "study": 1, "replaces": None, **more}
+    event = {"kind": "slice", "number": number, "study": 1, "replaces": [], **more}
     return {"event": event, "images": {"map": bytes(size)}}
 
 

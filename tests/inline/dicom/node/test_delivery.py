@@ -1,0 +1,126 @@
+"""Delivery of objects by C-STORE to archives that break off, fall silent or accept few transfer syntaxes."""
+
+import copy
+import time
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from inline.dicom.node import delivery
+from inline.settings import DicomDestination
+
+from .. import scanner
+from .conftest import Archive, send, wait_for
+
+ENDED, SILENT = "it ended the association", "it does not answer"
+
+
+class Breaking(Archive):
+    """An archive that aborts its association at some objects, or responds late."""
+
+    def __init__(self):
+        super().__init__()
+        self.aborted, self.silent_s = (), 0.0
+
+    def _store(self, event):
+        number = event.dataset.InstanceNumber
+        time.sleep(self.silent_s)
+        if number in self.aborted:
+            event.assoc.abort()
+            return 0xA700
+        return super()._store(event)
+
+
+@pytest.fixture
+def breaking():
+    made = Breaking()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def files(scanned, tmp_path):
+    made = []
+    for number, each in enumerate(copy.deepcopy(scanned[:5]), 1):
+        each.InstanceNumber = number
+        made.append(tmp_path / f"{number}.dcm")
+        each.save_as(made[-1], enforce_file_format=True)
+    return made
+
+
+def transport(archive):
+    return delivery.StoreTransport(DicomDestination(**archive.destination()), "MYOSTREAM", None)
+
+
+def numbers(archive):
+    return [each.InstanceNumber for each in archive.stored]
+
+
+@pytest.mark.parametrize("aborted", [(1,), (5,), (2, 3), (1, 2, 3, 4, 5)])
+def test_an_object_that_ends_the_association_holds_up_no_other(breaking, files, aborted):
+    breaking.aborted = aborted
+    answers = list(transport(breaking).send(files))
+    assert answers == [ENDED if number in aborted else "" for number in range(1, 6)]
+    assert numbers(breaking) == [number for number in range(1, 6) if number not in aborted]
+    assert breaking.associations == len(aborted) + (5 not in aborted)
+
+
+def test_a_silent_archive_is_waited_for_once(breaking, files, monkeypatch):
+    monkeypatch.setattr(delivery, "_TIMEOUT_S", 0.5)
+    breaking.silent_s = 1.5
+    assert list(transport(breaking).send(files)) == [SILENT] * 5
+    assert breaking.associations == 1
+
+
+def test_after_a_break_an_archive_that_is_gone_is_the_reason(breaking, files):
+    breaking.aborted = (2,)
+    answers = transport(breaking).send(files)
+    found = [next(answers), next(answers)]
+    breaking.stop()
+    assert [*found, *answers] == ["", ENDED, *[SILENT] * 3]
+
+
+def test_an_archive_of_the_default_syntax_alone_receives_the_same_values(archive, files):
+    archive.accept(ImplicitVRLittleEndian)
+    assert list(transport(archive).send(files)) == [""] * 5
+    assert archive.syntaxes == {ImplicitVRLittleEndian}
+    for file, received in zip(files, archive.stored, strict=True):
+        assert dcmread(file) == received
+
+
+def test_where_both_are_accepted_objects_stay_as_they_are(archive, files):
+    archive.accept(ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+    assert list(transport(archive).send(files)) == [""] * 5
+    assert archive.syntaxes == {ExplicitVRLittleEndian}
+
+
+def test_compressed_objects_are_not_converted(archive, files):
+    compressed = dcmread(files[0])
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    compressed.save_as(files[0])
+    archive.accept(ImplicitVRLittleEndian)
+    assert list(transport(archive).send(files[:1])) == ["it accepts no such kind of object or service"]
+    assert list(transport(archive).send(files)) == ["it does not accept this kind of object", *[""] * 4]
+    archive.accept(ImplicitVRLittleEndian, RLELossless)
+    assert list(transport(archive).send(files[:1])) == [""]
+    assert archive.stored[-1].PixelData == compressed.PixelData
+
+
+def test_results_reach_an_archive_of_the_default_syntax_alone(running, archive, scanned):
+    """Map, segmentation, report and capture, with the pixels that another archive receives."""
+    other = Archive()
+    other.accept(ImplicitVRLittleEndian)
+    both = [archive.destination(), {**other.destination(), "name": "implicit"}]
+    try:
+        with running(both, outputs=("map", "segmentation", "report", "capture")) as node:
+            send(node.address, scanner.series_of(scanned, 1))
+            wait_for(lambda: len(archive.stored) == len(other.stored) == 4)
+    finally:
+        other.stop()
+    assert (archive.syntaxes, other.syntaxes) == ({ExplicitVRLittleEndian}, {ImplicitVRLittleEndian})
+    theirs = {each.SOPInstanceUID: each for each in other.stored}
+    for each in archive.stored:
+        for name in ("PixelData", "FloatPixelData"):
+            assert each.get(name) == theirs[each.SOPInstanceUID].get(name)
