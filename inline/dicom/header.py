@@ -134,7 +134,7 @@ def as_number(value: Any) -> float | None:
             (value,) = struct.unpack(layout, value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and abs(number) < _NO_NUMBER else None
 
