@@ -14,10 +14,10 @@ from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import Milliseconds, within_a_heartbeat
-from inline.assembly.timing import timing
+from inline.assembly.timing import Remark, timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.data.flags import Finding, Flag
+from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import (
     Enhancement,
@@ -54,9 +54,10 @@ _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
-_NO_SLOPE: Final = (
-    "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
-    "values in ms may be wrong by a factor."
+_NO_SCALE: Final = "{}: the pixels were taken as they are stored, and values in ms may be wrong."
+_PARTLY_SCALED: Final = (
+    "Some images state the scale of their pixels (RescaleSlope, GADGETRON_ScaleRatio) and others none: these "
+    "were taken as they are stored. Export the series again."
 )
 _TWO_SCALES: Final = (
     "The images state two scales that contradict each other: {:g} x stored + {:g} (GADGETRON_ScaleRatio, "
@@ -200,11 +201,11 @@ def assemble(
         description=metadata.description,
         time_stamp=max(group.counter("acquisition_time_stamp")),
     )
-    findings: list[Finding] = [(flag, "") for flag in flags]
+    findings: list[Remark] = [(flag, "") for flag in flags]
     if not all(each.readable for each in group.metadata):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
-    if slopes := [each.unusable_slope for each in group.metadata if each.unusable_slope]:
-        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SLOPE, foreign(slopes[0]))))
+    if scales := [each.unusable_scale for each in group.metadata if each.unusable_scale]:
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, scales[0])))
     if note := _two_scales(group.metadata, as_map=as_map):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size
@@ -288,7 +289,7 @@ def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> s
 
 
 def _weighted_images(
-    group: Group, header: MeasurementHeader, settings: AssemblySettings, findings: list[Finding]
+    group: Group, header: MeasurementHeader, settings: AssemblySettings, findings: list[Remark]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
     """Return images sorted by time in the scale that is stated, their times, and whether they are signed."""
     images, metadata, quantity = group.images, group.metadata, group.quantity
@@ -321,6 +322,11 @@ def _weighted_images(
         findings.append((Flag.MISSING_IMAGES, note))
     if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
         findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
+    scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
+    if None in scales and not {*scales} <= {None, pixels.Scale()}:
+        # Few without a scale have lost it; few with one may be the only ones that need it.
+        lost = 2 * scales.count(None) < len(scales)
+        findings.append((Flag.SCALED_IMAGES if lost else None, _PARTLY_SCALED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))
@@ -422,7 +428,7 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
     return ""
 
 
-def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding]) -> NDArray[np.float32]:
+def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]) -> NDArray[np.float32]:
     """Return the values of a map in ms."""
     image, quantity, stated = group.images[0], group.quantity, group.metadata[0].scale
     if large := too_large(image.header, 1, settings):
@@ -451,5 +457,5 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
     return values
 
 
-def _flags(findings: list[Finding]) -> tuple[Flag, ...]:
-    return tuple(dict.fromkeys(flag for flag, _ in findings))
+def _flags(findings: list[Remark]) -> tuple[Flag, ...]:
+    return tuple(dict.fromkeys(flag for flag, _ in findings if flag is not None))

@@ -27,7 +27,7 @@ from inline.assembly.repetition import (
     may_be_interleaved,
     seconds_after,
 )
-from inline.assembly.times import in_ms, listed, within_a_heartbeat
+from inline.assembly.times import before_padding, in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -448,9 +448,14 @@ class SeriesAssembler:
 
     def _listed_count(self, group: _OpenGroup) -> int:
         """Return the number of times in the header's list for a group; 0 where the images state others."""
-        times = in_ms(group.listed(self._header), group.quantity)
+        entries = group.listed(self._header)
+        times = in_ms(entries, group.quantity)
         agree = all(any(abs(time - each) <= 1.0 for each in times.known) for time in group.own_times.known)
-        return len(times.ms) if agree else 0
+        before = before_padding(entries)
+        # A single zero may stand for a time that is not known, a preparation of 0 may come again.
+        several = group.quantity is Quantity.T1 and len(entries) - before > 1
+        padded = several or before == self._limit(group)
+        return (before if padded else len(entries)) if agree else 0
 
     def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
@@ -630,7 +635,8 @@ def _name(metadata: ImageMetadata) -> str:
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """Return the counters and times in which two images of a series differ."""
-    return (*_counters(image), *(time.text for time in metadata.times.values()))
+    times = (time.text for places in metadata.places.values() for time in places.values())
+    return (*_counters(image), *(time.text for time in metadata.times.values()), *times)
 
 
 def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:

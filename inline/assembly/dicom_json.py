@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from inline.dicom.header import Header
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
@@ -27,6 +29,25 @@ RESCALE_SLOPE: Final = "00281053"
 POSITION: Final = "00200032"
 ORIENTATION: Final = "00200037"
 PIXEL_SPACING: Final = "00280030"
+_TAGS: Final = {
+    "CodeValue": "00080100",
+    "EchoTime": "00180081",
+    "EffectiveEchoTime": "00189082",
+    "FrameComments": "00209158",
+    "ImageComments": IMAGE_COMMENTS,
+    "InversionTime": INVERSION_TIME,
+    "InversionTimes": INVERSION_TIMES,
+    "MeasurementUnitsCodeSequence": "004008EA",
+    "ModalityLUTSequence": "00283000",
+    "RealWorldValueIntercept": "00409224",
+    "RealWorldValueLUTData": "00409212",
+    "RealWorldValueMappingSequence": "00409096",
+    "RealWorldValueSlope": "00409225",
+    "RescaleIntercept": RESCALE_INTERCEPT,
+    "RescaleSlope": RESCALE_SLOPE,
+    "RescaleType": "00281054",
+}
+"""Tags of the attributes that are read by name."""
 _DEEPEST: Final = 6
 _MOST_ELEMENTS: Final = 4096
 
@@ -92,15 +113,76 @@ def plane(elements: Elements) -> DicomPlane | None:
     return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, POSITION, 3))
 
 
+@dataclass(frozen=True, slots=True)
+class JsonHeader(Header):
+    """Attributes of one image in JSON.
+
+    Attributes:
+        levels: elements at the top, then those of sequences.
+    """
+
+    levels: tuple[Elements, ...]
+
+    @classmethod
+    def of(cls, elements: Elements) -> JsonHeader:
+        """Return the header that these elements are."""
+        return cls(tuple(_levels(elements)))
+
+    def value(self, name: str) -> Any:
+        """Return the first value of an attribute that is not empty; None where there is none."""
+        for level in self.levels:
+            if found := _values(level.get(_TAGS[name])):
+                return found[0] if len(found) == 1 else found
+        return None
+
+    def private(self, group: int, creator: str, element: int) -> Any:
+        """Return a private element of a block, found by its creator; None where there is none."""
+        block = f"{group:04X}00"
+        for level in self.levels:
+            for tag in level:
+                if not (tag.startswith(block) and creator in _values(level[tag])):
+                    continue
+                if found := _values(level.get(f"{group:04X}{tag[6:]}{element:02X}")):
+                    return found[0]
+        return None
+
+    def items(self, name: str) -> Sequence[JsonHeader]:
+        """Return the items of the first sequence of this name that has any."""
+        for level in self.levels:
+            if found := [each for each in _values(level.get(_TAGS[name])) if isinstance(each, dict)]:
+                return [JsonHeader.of(each) for each in found]
+        return ()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the items or the value of an attribute, as a data set does."""
+        found = self.items(name) or self.value(name)
+        return default if found is None else found
+
+
+def _values(element: Any) -> list[Any]:
+    """Return the values of an element that are not empty; bytes of one whose type was lost."""
+    if not isinstance(element, dict):
+        return []
+    with suppress(TypeError, ValueError):
+        if "InlineBinary" in element:
+            return [base64.b64decode(element["InlineBinary"])]
+    listed = element.get("Value")
+    return [value for value in (listed if isinstance(listed, list) else [listed]) if value not in (None, "")]
+
+
 def _found(elements: Elements, tag: str) -> Iterator[Any]:
-    """Yield the elements of a tag, level by level, within bounds that no real header reaches."""
+    """Yield the elements of a tag, level by level."""
+    return (level[tag] for level in _levels(elements) if tag in level)
+
+
+def _levels(elements: Elements) -> Iterator[Elements]:
+    """Yield the elements at the top, then those of sequences, within bounds that no real header reaches."""
     level: list[Any] = [elements]
     seen = 0
     for _ in range(_DEEPEST):
         below: list[Any] = []
         for each in level:
-            if tag in each:
-                yield each[tag]
+            yield each
             for element in each.values():
                 seen += 1
                 if seen > _MOST_ELEMENTS:

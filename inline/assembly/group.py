@@ -5,13 +5,14 @@ What is asked at each image is kept up to date: thousands may come in one series
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
+from inline.dicom.vendors import ECHO_TIMES, may_be_preparations
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 
@@ -43,6 +44,8 @@ class Group:
         named: a description names the quantity.
         named_for_certain: likewise, other than by a name that TI scouts have as well.
         times: of each image as the image itself states it.
+        place: where they are stated; empty for the first place of each image that states a usable one. All
+            images may state the protocol's one time there, and their own at another place.
     """
 
     quantity: Quantity
@@ -52,6 +55,9 @@ class Group:
     named: bool = field(default=False, init=False)
     named_for_certain: bool = field(default=False, init=False)
     times: GrowingTimes = field(init=False)
+    place: str = field(default="", init=False)
+    _first: float | None = field(default=None, init=False)
+    _differ: bool = field(default=False, init=False)
     _counters: dict[str, list[int]] = field(init=False)
     _extents: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
@@ -84,19 +90,69 @@ class Group:
         """Add an image with its metadata."""
         self.images.append(image)
         self.metadata.append(metadata)
-        self.times.add(metadata.times.get(self.quantity))
+        if len(metadata.times) > 1 and metadata.recognised.quantity is None and not self.named:
+            self._settle_quantity(metadata.times)
         named = metadata.recognised.quantity is self.quantity
         self.named |= named
         self.named_for_certain |= named and metadata.recognised.certain
+        self._add_time(metadata)
+        if not (self.place or self._differ) and (place := self._place_of_other_times(metadata)):
+            self._read_again(self.metadata, place)
         for name, numbers in self._counters.items():
             number = getattr(image.header, name)
             numbers.append(number)
             lowest, highest = self._extents.get(name, (number, number))
             self._extents[name] = min(lowest, number), max(highest, number)
 
+    def _settle_quantity(self, newest: Mapping[Quantity, Stated]) -> None:
+        """Take unnamed images for those of T1 while their preparation times are all 0, which are none."""
+        quantity = self.quantity
+        if newest[Quantity.T2].number != 0.0:
+            quantity = Quantity.T2
+        elif len(self.images) == 1 and newest[Quantity.T1].number:
+            quantity = Quantity.T1
+        if quantity is not self.quantity:
+            self.quantity = quantity
+            self._read_again(self.metadata[:-1], "")
+
+    def _add_time(self, metadata: ImageMetadata) -> None:
+        stated = self.time_of(metadata)
+        self.times.add(stated)
+        if stated is not None and stated.number is not None:
+            self._first = stated.number if self._first is None else self._first
+            self._differ |= stated.number != self._first
+
+    def _read_again(self, metadata: Sequence[ImageMetadata], place: str) -> None:
+        """Read the times of images at another place, or those of the other quantity."""
+        self.times, self.place, self._first, self._differ = GrowingTimes(self.quantity), place, None, False
+        for each in metadata:
+            self._add_time(each)
+
+    def _place_of_other_times(self, newest: ImageMetadata) -> str:
+        """Return the first place at which the newest image states another time than the first; or empty.
+
+        Echo times are preparation times of a series that is named so.
+        """
+        first = self.metadata[0].places.get(self.quantity, {})
+        for place, time in newest.places.get(self.quantity, {}).items():
+            if place not in first or first[place].number == time.number:
+                continue
+            if place not in ECHO_TIMES:
+                return place
+            if self.named and may_be_preparations([first[place].number, time.number]):
+                return place
+        return ""
+
+    def time_of(self, metadata: ImageMetadata) -> Stated | None:
+        """Return the time that an image states, at the place of the group's times."""
+        if self.place:
+            return metadata.places.get(self.quantity, {}).get(self.place)
+        return metadata.times.get(self.quantity)
+
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""
-        return listed(header, self.quantity, named=self.named)
+        counters = self.running if self.quantity is Quantity.T2 else ()
+        return listed(header, self.quantity, named=self.named, counters=counters)
 
     def counter(self, name: str) -> Sequence[int]:
         """Return a counter of each image, or the time stamps."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
-from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import EARLIER, Recognised, recognise
+from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
 from inline.assembly.times import Stated, listed
+from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
+from inline.dicom.scale import map_scale, weighted_scale
+from inline.dicom.vendors import ECHO_TIMES, PLACES, times
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
@@ -38,10 +41,8 @@ _TIMES: Final = {
 }
 _SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
-_RESCALE: Final = (
-    ("RescaleSlope", dicom_json.RESCALE_SLOPE),
-    ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
-)
+_GADGETRON: Final = ("GADGETRON_ScaleRatio", "GADGETRON_ScaleOffset")
+_RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
 _LARGEST: Final = 1e7
 _LONGEST_SLOPE: Final = 32
 _LONGEST_DESCRIPTION: Final = 1024
@@ -50,7 +51,7 @@ _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
 _COMMENT_TIME: Final = {
-    Quantity.T1: re.compile(r"\bTI\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE),
+    Quantity.T1: re.compile(r"\bTI(?:eff)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE),
     Quantity.T2: re.compile(
         r"T2\s*+prep[a-z]*+\.?+\s*+(?:duration|time)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE
     ),
@@ -65,9 +66,10 @@ class ImageMetadata:
         description: of the series, from the image or else from the header, with what a chain added.
         recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
+        places: the readable ones by place, in the order of precedence; echo times among them.
         scale: of its pixels; None where not stated.
         rescale: DICOM's rescale beside a Gadgetron scale, which is used; else None.
-        unusable_slope: text of a RescaleSlope that is no number above or below 0; empty without.
+        unusable_scale: why a scale that is stated cannot be used, or empty.
         plane: pixel size and position by DICOM; None without a DICOM header.
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
         name: description of the series that the image itself states, or empty.
@@ -80,9 +82,10 @@ class ImageMetadata:
     description: str
     recognised: Recognised
     times: dict[Quantity, Stated]
+    places: dict[Quantity, dict[str, Stated]] = field(default_factory=dict)
     scale: Scale | None = None
     rescale: Scale | None = None
-    unusable_slope: str = ""
+    unusable_scale: str = ""
     plane: DicomPlane | None = None
     unusable_spacing: str = ""
     name: str = ""
@@ -123,8 +126,9 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
         *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
     )
-    found = {quantity: _time(meta, dicom, head, comments, quantity) for quantity in Quantity}
-    times = {quantity: time for quantity, time in found.items() if time is not None}
+    elements = JsonHeader.of(dicom)
+    found = {quantity: _times(meta, elements, head, comments, quantity) for quantity in Quantity}
+    own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
     recognised = recognise(
         own=own,
         protocols=protocols,
@@ -137,7 +141,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         additions=additions,
         measurement=measurement,
         history=_all(meta, _HISTORY),
-        timed=bool(times),
+        timed=bool(own_times),
         listed=any(listed(header, quantity, named=True) for quantity in Quantity),
     )
     if isinstance(recognised, str):
@@ -151,16 +155,19 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
-    scale, rescale, unusable_slope = _scale(meta, dicom)
+    perhaps = recognised.kind is Kind.PERHAPS_MAP and not own_times
+    as_map = recognised.kind is Kind.MAP or perhaps
+    scale, rescale, unusable_scale = _scale(meta, elements, as_map=as_map)
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom_json.values(dicom, dicom_json.PIXEL_SPACING)) if plane is None else ""
     return ImageMetadata(
         description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
-        times=times,
+        times=own_times,
+        places={quantity: _without_echoes(places, recognised) for quantity, (_, places) in found.items()},
         scale=scale,
         rescale=rescale,
-        unusable_slope=unusable_slope,
+        unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
         name=next(iter(own), "")[:_LONGEST_COMMENT],
@@ -171,42 +178,77 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
 
 
-def _time(
-    meta: Meta, dicom: dicom_json.Elements, head: str, comments: Sequence[str], quantity: Quantity
-) -> Stated | None:
-    """Return the first readable time, else the first that is stated, else None."""
-    places = _all(meta, _TIMES[quantity], empty=True)
+def _times(
+    meta: Meta, header: JsonHeader, head: str, comments: Sequence[str], quantity: Quantity
+) -> tuple[Stated | None, dict[str, Stated]]:
+    """Return the first usable time of an image, else the first that is stated; and the usable ones by place.
+
+    Echo times (:data:`inline.dicom.vendors.PLACES`) are among the latter alone.
+    """
+    texts = [(name, text) for name in _TIMES[quantity] for text in _all(meta, (name,), empty=True)]
     if quantity is Quantity.T1:
-        places += minihead.values(head, "TI")[:1]
-        places += dicom_json.values(dicom, dicom_json.INVERSION_TIME)[:1]
-        several = dicom_json.values(dicom, dicom_json.INVERSION_TIMES)
-        places += several if len(several) == 1 else ()
+        texts += [("IceMiniHead", text) for text in minihead.values(head, "TI")[:1]]
+        texts += [("InversionTime of DicomJson", text) for text in [header.text("InversionTime")] if text]
     for comment in comments:
         if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
-            places += (found[1],)
-    stated = [Stated.read(text) for text in places]
+            texts.append(("comment", found[1]))
+    stated = [(name, Stated.read(text)) for name, text in texts]
+    by_dicom = [
+        (place, Stated(f"{ms:g}", ms))
+        for place, ms in zip(PLACES, times(header), strict=True)
+        if place.quantity is quantity and ms is not None
+    ]
+    stated += [(place.name, time) for place, time in by_dicom if not place.named_only]
     # Some senders write 0 for "no inversion time".
-    usable = [time for time in stated if time.number or (time.number == 0 and quantity is Quantity.T2)]
-    return next(iter((*usable, *stated)), None)
+    usable = [
+        (name, time) for name, time in stated if time.number or (time.number == 0 and quantity is Quantity.T2)
+    ]
+    first = next((time for _, time in (*usable, *stated)), None)
+    usable += [(place.name, time) for place, time in by_dicom if place.named_only]
+    by_place: dict[str, Stated] = {}
+    for name, time in usable:
+        by_place.setdefault(name, time)
+    return first, by_place
 
 
-def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, Scale | None, str]:
-    """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None.
+def _without_echoes(places: dict[str, Stated], recognised: Recognised) -> dict[str, Stated]:
+    """Return the times without echo times, except of weighted images: a map states that of its series."""
+    weighted = recognised.kind is Kind.WEIGHTED
+    return {place: time for place, time in places.items() if weighted or place not in ECHO_TIMES}
 
-    With Gadgetron's comes the rescale that is stated beside it, or None. Without comes the text of a rescale
-    slope that cannot be used, or nothing.
+
+def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | None, Scale | None, str]:
+    """Return Gadgetron's scale (pixel = value x ratio + offset), else a rescale, else DICOM's; None without.
+
+    With Gadgetron's comes the rescale that is stated beside it, or None. Where the scale cannot be used, the
+    reason comes in its place.
     """
-    ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
-    offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
-    stated = [_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "") for name, tag in _RESCALE]
-    slope, intercept = (number(text, _LARGEST) for text in stated)
-    if ratio or offset is not None:
-        own = Scale(1.0 / (ratio or 1.0), (0.0 - (offset or 0.0)) / (ratio or 1.0))
-        return own, Scale(slope, intercept or 0.0) if slope else None, ""
-    if stated[0] and not slope:
-        return None, None, stated[0][:_LONGEST_SLOPE]
-    rescale = Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
-    return rescale, None, ""
+    own, unusable = _linear([(name, _first(meta, name)) for name in _GADGETRON])
+    slope, intercept = (_first(meta, name) or header.text(name) for name in _RESCALE)
+    rescale, unusable_rescale = _linear(list(zip(_RESCALE, (slope, intercept), strict=True)))
+    if own is not None:
+        ratio, offset = own.slope, own.intercept
+        return Scale(1.0 / ratio, (0.0 - offset) / ratio), rescale if slope else None, ""
+    if (unusable := unusable or unusable_rescale) or any(_first(meta, name) for name in _RESCALE):
+        return None if unusable else rescale, None, unusable
+    try:
+        return (map_scale if as_map else weighted_scale)(header), None, ""
+    except ValueError as problem:
+        reason = str(problem)
+        return None, None, reason[0].upper() + reason[1:]
+
+
+def _linear(stated: Sequence[tuple[str, str]]) -> tuple[Scale | None, str]:
+    """Return what the attributes of a factor and an offset state; None where neither is stated.
+
+    An attribute that is no number, or a factor of 0, comes back as a reason: values would be wrong.
+    """
+    factor, offset = (number(text, _LARGEST) for _, text in stated)
+    for (name, text), usable in zip(stated, (bool(factor), offset is not None), strict=True):
+        if text and not usable:
+            shown = foreign(text[:_LONGEST_SLOPE])
+            return None, message("{} {} of the images is no number, or a factor of 0", name, shown)
+    return (Scale(factor or 1.0, offset or 0.0) if factor or offset is not None else None), ""
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:

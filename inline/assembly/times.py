@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -155,7 +155,13 @@ def within_a_heartbeat(times_ms: Sequence[float]) -> bool:
     return all(later - earlier < _HEARTBEAT_MS for earlier, later in pairwise(ordered))
 
 
-def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tuple[Stated, ...]:
+PERHAPS_ZERO: Final = Stated("", 0.0)
+"""First entry of a list of preparation times that may be numbered from 1, or lack the first one of 0."""
+
+
+def listed(
+    header: MeasurementHeader, quantity: Quantity, *, named: bool, counters: Iterable[str] = ()
+) -> tuple[Stated, ...]:
     """Return the times that the header lists for the images of one series; empty without a list.
 
     Args:
@@ -163,6 +169,7 @@ def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tup
         quantity: T1: ``sequenceParameters/TI``, four or more. T2: the user parameters ``T2PrepDuration_0``,
             ``_1`` ..., else ``sequenceParameters/TE``, three or more, where the series is named T2 mapping.
         named: the series' description names this quantity.
+        counters: that run in the series; their limits show if numbers from 1 lack a first time of 0.
     """
     if quantity is Quantity.T1:
         return _read(header.inversion_times) if len(header.inversion_times) >= 4 else ()
@@ -172,10 +179,23 @@ def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tup
         if (text := header.parameters.get(f"T2PrepDuration_{place}")) is not None
     }
     if numbered and (len(numbered) >= 2 or 0 not in numbered):
+        last = max(numbered)
+        stated = _read(tuple(numbered.get(place, "") for place in range(0 if 0 in numbered else 1, last + 1)))
+        lengths = {header.values(name) for name in counters} & {last, last + 1}
+        if any(each.number == 0.0 for each in stated) or 0 in numbered or lengths == {last}:
+            return stated
         # Converters leave out a preparation of 0 ms; no other may be missing.
-        numbered.setdefault(0, "0")
-        return _read(tuple(numbered.get(place, "") for place in range(max(numbered) + 1)))
+        return (Stated("0", 0.0) if lengths == {last + 1} else PERHAPS_ZERO, *stated)
     return _read(header.echo_times) if named and len(header.echo_times) >= 3 else ()
+
+
+def before_padding(entries: Sequence[Stated]) -> int:
+    """Return the number of entries of a list before the zeros at its end: lists of a fixed size have some.
+
+    All are counted where each is 0.
+    """
+    others = (place for place, each in enumerate(entries, start=1) if each.number != 0.0)
+    return max(others, default=len(entries))
 
 
 @lru_cache(maxsize=8)  # the list of a header is read several times for each of its images

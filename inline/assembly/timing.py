@@ -8,11 +8,12 @@ from typing import Final
 
 from inline.assembly.group import NUMBERING, Group
 from inline.assembly.repetition import ascending
-from inline.assembly.times import Milliseconds, Stated, Times, in_ms
+from inline.assembly.times import PERHAPS_ZERO, Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
-from inline.data.flags import Finding, Flag
+from inline.data.flags import Flag
 from inline.data.series import Quantity
+from inline.dicom.vendors import ECHO_TIMES
 from inline.mrd.header import MeasurementHeader
 
 _USER_TIME: Final = 7
@@ -23,15 +24,18 @@ _FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
 _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
 
+Remark = tuple[Flag | None, str]
+"""Finding, or a note without a reason code."""
 
-def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[Finding]]:
+
+def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[Remark]]:
     """Return the time of each image of a series, None where it has none, and what was unusual about them.
 
     Times of the images themselves win over the header's list. An image whose own time is unreadable takes
     the list's, if the list agrees with the times of the other images; else it is left out and named.
 
     Raises:
-        SeriesError: there are no usable times, or too few different ones.
+        SeriesError: there are no usable times, or too few different ones, or those of T1 and of T2.
     """
     own, entries = group.own_times, group.listed(header)
     name, fewest = _NAMES[group.quantity], _FEWEST_DIFFERENT[group.quantity]
@@ -42,9 +46,9 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     alike = _different(own.ms) == 1 and len(own.known) >= fewest
     if alike and _different(from_list.ms) > 1:
         ms, findings = _listed(from_list, entries, places, name)
-        said = _said(next(filter(None, group.stated)))
-        note = f"The images state the same {name} time, {said}: the header's list was taken."
-        findings.append((Flag.UNREADABLE_TIMES, note))
+        findings.append((Flag.UNREADABLE_TIMES, _alike_note(group, name, "the header's list was taken")))
+    elif alike and (user := _by_user_field(group)):
+        ms, findings = user, [(Flag.UNREADABLE_TIMES, _alike_note(group, name, "user_int[7] was taken"))]
     elif own.known:
         ms, findings = _own(group, own, from_list, name)
     elif from_list.known:
@@ -54,21 +58,45 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     else:
         counter = _interleaved_by(group, len(entries), header) if entries else ""
         raise SeriesError(_without_times(group, entries, name, counter))
+    if group.place in ECHO_TIMES:
+        note = f"Preparation times were taken from {group.place}: no image states them elsewhere."
+        findings.append((None, note))
     different = _different(ms)
     usable = sum(time is not None for time in ms)
     if different < fewest <= usable:
         raise SeriesError(
             message(
-                "the {} images of {} state {} different {} {}; at least {} are needed",
+                "the {} images of {} state {} different {} {} ({} ms); at least {} are needed",
                 usable,
                 _description(group),
                 different,
                 name,
                 "time" if different == 1 else "times",
+                ", ".join(
+                    f"{time:g}" for time in sorted({round(time, 3) for time in ms if time is not None})
+                ),
                 fewest,
             )
         )
+    if _are_joint(group, ms):
+        raise SeriesError(
+            message(
+                "not fitted: inversion and preparation times both differ in the images of {}, as in a joint "
+                "acquisition of T1 and T2",
+                _description(group),
+            )
+        )
     return ms, findings
+
+
+def _are_joint(group: Group, ms: Milliseconds) -> bool:
+    """Return whether the times of the other quantity differ too, and are others than the images' own."""
+    (other,) = set(Quantity) - {group.quantity}
+    theirs = in_ms([each.times.get(other) for each in group.metadata], other).ms
+    apart = any(
+        own and time and abs(own - time) > _AGREEMENT_MS for own, time in zip(ms, theirs, strict=True)
+    )
+    return apart and min(_different(ms), _different(theirs)) > 1
 
 
 def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
@@ -113,11 +141,11 @@ def _interleaved_by(group: Group, count: int, header: MeasurementHeader) -> str:
     return ""
 
 
-def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Milliseconds, list[Finding]]:
+def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Milliseconds, list[Remark]]:
     findings = _unit(own, name)
     without = [place for place, time in enumerate(own.ms) if time is None]
     if not without:
-        return own.ms, findings
+        return own.ms, [*findings, *_other_times(own, from_list, name)]
     said = _some(
         message("image {} ({})", group.images[place].header.image_index, _said(group.stated[place]))
         for place in without
@@ -131,9 +159,37 @@ def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Millise
     return ms, [*findings, (Flag.UNREADABLE_TIMES, note)]
 
 
+def _other_times(own: Times, from_list: Times, name: str) -> list[Remark]:
+    """Return a note on a header's list of other times than the images state, in whatever order."""
+    if len(from_list.known) != len(own.ms) or _different(from_list.ms) == 1:
+        return []
+    pairs = zip(sorted(own.known), sorted(from_list.known), strict=True)
+    differing = [(own_ms, ms) for own_ms, ms in pairs if not _agree((own_ms,), (ms,))]
+    if not differing:
+        return []
+    own_ms, ms = differing[0]
+    note = (
+        f"The header lists other {name} times than the images state, such as {ms:g} ms for {own_ms:g} ms: "
+        "those of the images were taken."
+    )
+    return [(None, note)]
+
+
+def _alike_note(group: Group, name: str, taken: str) -> str:
+    said = _said(next(filter(None, group.stated)))
+    return f"The images state the same {name} time, {said}: {taken}."
+
+
 def _listed(
     from_list: Times, entries: Sequence[Stated], places: Sequence[int], name: str
-) -> tuple[Milliseconds, list[Finding]]:
+) -> tuple[Milliseconds, list[Remark]]:
+    if PERHAPS_ZERO in entries and max(places) - min(places) < len(entries) - 1:
+        last = len(entries) - 1
+        raise SeriesError(
+            f"the header lists the preparation times of {len(places)} images as T2PrepDuration_1 to _{last}, "
+            "and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or the limit of the "
+            "counter that numbers the images"
+        )
     findings = _unit(from_list, name)
     without = sorted(place for place, time in zip(places, from_list.ms, strict=True) if time is None)
     if without:
@@ -196,7 +252,7 @@ def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: 
     )
 
 
-def _unit(times: Times, name: str) -> list[Finding]:
+def _unit(times: Times, name: str) -> list[Remark]:
     if times.unit == "ms":
         return []
     unit = "seconds" if times.unit == "s" else "microseconds"

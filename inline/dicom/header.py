@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +31,45 @@ _NO_NUMBER: Final = 1e300
 """Philips writes the largest double for a value that is not stated."""
 
 
+class Header:
+    """Attributes of one image, as a data set or as JSON."""
+
+    __slots__ = ()
+
+    def value(self, name: str) -> Any:
+        """Return the first value of an attribute that is not empty; None where there is none."""
+        raise NotImplementedError
+
+    def text(self, name: str) -> str:
+        """Return an attribute as text, several values with backslashes between them."""
+        found = self.value(name)
+        if found is None:
+            return ""
+        return str(found).strip() if isinstance(found, str) else "\\".join(map(str, _listed(found))).strip()
+
+    def number(self, name: str) -> float | None:
+        """Return the first number of an attribute; None where there is no finite one."""
+        numbers = self.numbers(name)
+        return numbers[0] if numbers else None
+
+    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...] | None:
+        """Return the numbers of an attribute; None where one is not finite, or there are not ``count``."""
+        found = [as_number(each) for each in _listed(self.value(name))]
+        numbers = tuple(each for each in found if each is not None)
+        usable = bool(numbers) if count is None else len(numbers) == count
+        return numbers if usable and (count is None or len(found) == count) else None
+
+    def private(self, group: int, creator: str, element: int) -> Any:
+        """Return a private element of a block, found by its creator; None where there is none."""
+        raise NotImplementedError
+
+    def items(self, name: str) -> Sequence[Any]:
+        """Return the items of the first sequence of this name that has any."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class FrameHeader:
+class FrameHeader(Header):
     """Attributes of one frame.
 
     Attributes:
@@ -73,25 +110,6 @@ class FrameHeader:
                 return found
         return None
 
-    def text(self, name: str) -> str:
-        """Return an attribute as text, several values with backslashes between them."""
-        found = self.value(name)
-        if found is None:
-            return ""
-        return str(found).strip() if isinstance(found, str) else "\\".join(map(str, _listed(found))).strip()
-
-    def number(self, name: str) -> float | None:
-        """Return the first number of an attribute; None where there is no finite one."""
-        numbers = self.numbers(name)
-        return numbers[0] if numbers else None
-
-    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...] | None:
-        """Return the numbers of an attribute; None where one is not finite, or there are not ``count``."""
-        found = [as_number(each) for each in _listed(self.value(name))]
-        numbers = tuple(each for each in found if each is not None)
-        usable = bool(numbers) if count is None else len(numbers) == count
-        return numbers if usable and (count is None or len(found) == count) else None
-
     def private(self, group: int, creator: str, element: int) -> Any:
         """Return a private element of a block, found by its creator; None where there is none."""
         for layer in self.layers:
@@ -116,7 +134,7 @@ def as_number(value: Any) -> float | None:
             (value,) = struct.unpack(layout, value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and abs(number) < _NO_NUMBER else None
 

@@ -13,7 +13,6 @@ from zlib import crc32
 from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.examination import AcquiredExamination
-from inline.assembly.pixels import Scale
 from inline.assembly.recognition import Recognised
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
@@ -158,8 +157,7 @@ class _Slice:
         copied: an image of it was read from a copy of its file.
         coloured: the pixels of an image are numbers of colours.
         counters: ``set`` of each image by its type, time and pixels.
-        scales: of the weighted images, by quantity and whether they are motion-corrected.
-        shorter: likewise, what they lack beside others of their name.
+        shorter: what it lacks beside others of their name, by quantity and whether they are motion-corrected.
     """
 
     files: dict[Path, None] = field(default_factory=dict)
@@ -168,13 +166,7 @@ class _Slice:
     copied: bool = False
     coloured: bool = False
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
-    scales: dict[tuple[Quantity, bool], set[Scale | None]] = field(default_factory=dict)
     shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
-
-    def scaled_unlike(self, series: Ready) -> bool:
-        """Return whether some images state a scale, and others none."""
-        found = self.scales.get((series.quantity, series.motion_corrected), set())
-        return None in found and not found <= {None, Scale()}
 
 
 @dataclass(slots=True)
@@ -225,9 +217,6 @@ class _Read:
         own.copied |= read is not frame
         own.coloured |= read.coloured
         frame = replace(frame, scale=read.scale, weighted_scale=read.weighted_scale)
-        if time is not None and isinstance(frame.recognised, Recognised):
-            kind = time.place.quantity, frame.recognised.corrected
-            own.scales.setdefault(kind, set()).add(frame.weighted_scale)
         # A copy under another UID has the counters of the first: the assembly leaves it out.
         stated = None if time is None else time.ms
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
@@ -252,12 +241,6 @@ class _Read:
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
         notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(lacks)]
         flags = (*series.flags, *([Flag.MISSING_IMAGES] if lacks else []))
-        if isinstance(series, Ready) and own.scaled_unlike(series):
-            flags = (*flags, Flag.SCALED_IMAGES)
-            notes.append(
-                "Some images state the scale of their pixels (RescaleSlope) and others none: these were "
-                "taken as they are stored. Export the series again."
-            )
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inline.assembly.pixels import Scale
-from inline.dicom.header import FrameHeader, as_number
+from inline.dicom.header import Header, as_number
 
 _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 """Size of UCUM units of time, ms."""
@@ -13,7 +13,7 @@ _RESCALE_MS: Final = {"s": 1000.0, "sec": 1000.0}
 """Size of a unit of RescaleType, ms. US means unspecified (PS3.3, C.11.1.1.2), and is no microsecond."""
 
 
-def weighted_scale(header: FrameHeader) -> Scale | None:
+def weighted_scale(header: Header) -> Scale | None:
     """Return the scale of a weighted image; None where none is stated.
 
     Philips rescales each image for its display; comparable between images are only the floating point
@@ -29,7 +29,7 @@ def weighted_scale(header: FrameHeader) -> Scale | None:
     return Scale(1.0 / philips, intercept / (slope * philips))
 
 
-def map_scale(header: FrameHeader) -> Scale | None:
+def map_scale(header: Header) -> Scale | None:
     """Return the scale of a map, in ms where its unit is stated; None where none is stated.
 
     A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
@@ -57,16 +57,18 @@ def map_scale(header: FrameHeader) -> Scale | None:
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
 
 
-def _rescale(header: FrameHeader) -> Scale | None:
+def _rescale(header: Header) -> Scale | None:
     """Return the rescale; None where none is stated.
 
     Raises:
-        ValueError: the slope is stated and is no number, or 0, or there is a table in its place: values would
-            be wrong by a factor.
+        ValueError: one of both is stated and is no number, or a slope of 0, or a table stands in their place:
+            values would be wrong.
     """
     if header.items("ModalityLUTSequence"):
         raise ValueError("its values are a table (ModalityLUTSequence), which is not read")
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     if not slope and (stated := header.text("RescaleSlope")):
         raise ValueError(f"RescaleSlope {stated[:32]!r} is no number, or 0")
+    if intercept is None and (stated := header.text("RescaleIntercept")):
+        raise ValueError(f"RescaleIntercept {stated[:32]!r} is no number")
     return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None

@@ -9,12 +9,12 @@ and Canon's (700D,xx1A), which belongs to arterial spin labelling.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
-from inline.dicom.header import FrameHeader, as_number
+from inline.dicom.header import Header, as_number
 
 _LARGEST_MS: Final = 1e7
 _SHORTEST_T2_MS: Final = 25.0
@@ -28,7 +28,7 @@ _PREPARATION: Final = re.compile(
     r"T2\s*+prep\.?+\s*+duration\s*+=\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE
 )
 
-Read = Callable[[FrameHeader], float | None]
+Read = Callable[[Header], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ def _private(group: int, creator: str, element: int) -> Read:
 
 
 def _comment(pattern: re.Pattern[str]) -> Read:
-    def read(header: FrameHeader) -> float | None:
+    def read(header: Header) -> float | None:
         found = pattern.search(comments(header)[:_LONGEST_COMMENT])
         return float(found[1]) if found else None
 
     return read
 
 
-def _siemens_xa(header: FrameHeader) -> float | None:
+def _siemens_xa(header: Header) -> float | None:
     """Return element 89 of the item of sequence FE, in a private functional group."""
     return as_number(header.private(0x0021, "SIEMENS MR SDI 02", 0x89))
 
@@ -135,12 +135,16 @@ STANDARD: Final = {
 """Attributes of the table that are stated as text, which may be no number."""
 
 
-def comments(header: FrameHeader) -> str:
+ECHO_TIMES: Final = frozenset(place.name for place in PLACES if place.named_only)
+"""Names of places that are read only where a description names the mapping."""
+
+
+def comments(header: Header) -> str:
     """Return the comments of a frame."""
     return " ".join(filter(None, (header.text("ImageComments"), header.text("FrameComments"))))
 
 
-def times(header: FrameHeader) -> tuple[float | None, ...]:
+def times(header: Header) -> tuple[float | None, ...]:
     """Return the time of a frame at each of :data:`PLACES`, ms; None where there is none.
 
     An inversion time of 0 is none: images without an inversion pulse state it.
@@ -180,7 +184,12 @@ def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, na
     differing = [
         number
         for number, values in candidates
-        if len(values) > 1 and (not PLACES[number].named_only or max(values) >= _SHORTEST_T2_MS)
+        if len(values) > 1 and (not PLACES[number].named_only or may_be_preparations(values))
     ]
     alike = [number for number, values in candidates if values and not PLACES[number].named_only]
     return next(iter((*differing, *alike)), None)
+
+
+def may_be_preparations(echo_times_ms: Iterable[float | None]) -> bool:
+    """Return whether echo times that differ may be preparation times: those of a T2* series are shorter."""
+    return max(time for time in echo_times_ms if time is not None) >= _SHORTEST_T2_MS

@@ -425,6 +425,225 @@ def test_preparation_times_from_the_header():
     assert times_of([image(contrast=i) for i in range(3)], listed) == [0, 30, 60]
 
 
+@pytest.mark.parametrize(
+    ("listed", "limit", "images", "expected"),
+    [
+        ((10, 30, 60), 3, 3, [10, 30, 60]),
+        ((25, 40, 55), 4, 4, [0, 25, 40, 55]),
+        ((25, 40, 55), None, 4, [0, 25, 40, 55]),
+        ((0, 25, 55), None, 3, [0, 25, 55]),
+        ((10, 30, 60), None, 3, None),
+        ((25, 40, 55), 4, 3, [0, 25, 40]),
+    ],
+    ids=["from 1", "0 left out", "no limit", "0 is listed", "ambiguous", "one is missing"],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_preparation_times_that_are_numbered_from_one(listed, limit, images, expected, first):
+    header = MeasurementHeader(
+        protocol_name="T2map",
+        parameters={f"T2PrepDuration_{i}": f"{time}" for i, time in enumerate(listed, start=1)},
+        maxima={"set": first + limit - 1} if limit else {},
+        minima={"set": first} if limit else {},
+    )
+    _, (only,) = feed([image(i + 1.0, set=first + i) for i in range(images)], header)
+    if expected is None:
+        assert "T2PrepDuration_0" in only.error
+    else:
+        assert only.series.times_ms.tolist() == expected
+        assert only.flags == ((Flag.MISSING_IMAGES,) if images < (limit or 0) else ())
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_zeros_that_pad_a_list_are_no_missing_images(limited):
+    times = TIMES["5(3)3"]
+    padded = MeasurementHeader(
+        protocol_name="MOLLI",
+        inversion_times=tuple(map(str, [*times, *[0] * 8])),
+        maxima={"set": 7} if limited else {},
+    )
+    ready, everything = feed([image(k + 1.0, set=k) for k in range(8)], padded)
+    assert (len(ready), len(everything)) == (1, 1)
+    assert ready[0].flags == ()
+    assert ready[0].series.times_ms.tolist() == sorted(times)
+    t2 = MeasurementHeader(
+        protocol_name="T2map",
+        parameters={f"T2PrepDuration_{i}": f"{time}" for i, time in enumerate((0, 25, 55, 0, 0))},
+        maxima={"set": 2 if limited else 4},
+    )
+    came = 3 if limited else 5
+    ready, everything = feed([image(k + 1.0, set=k) for k in range(came)], t2)
+    assert (len(ready), len(everything)) == (1, 1)
+    assert ready[0].flags == ()
+    assert ready[0].series.times_ms.tolist() == sorted((0, 25, 55, 0, 0)[:came])
+
+
+@pytest.mark.parametrize("name", ["T1map", "T2map", "myocardium"])
+def test_a_joint_acquisition_of_t1_and_t2_is_not_fitted(name):
+    """Images after inversions alone come first, then those after an inversion and a T2 preparation."""
+    schedule = [*((time, 0) for time in TIMES["5(3)3"]), *((1200, prep) for prep in (25, 40, 55))]
+    images = [
+        image(k + 1.0, {"SeriesDescription": name, "InversionTime": ti, "T2PrepDuration": prep}, set=k)
+        for k, (ti, prep) in enumerate(schedule)
+    ]
+    _, (only,) = feed(images)
+    assert "joint acquisition of T1 and T2" in only.error
+
+
+def test_preparation_times_may_stand_in_the_place_of_inversion_times_too():
+    images = [
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": prep, "TI": prep}, set=k)
+        for k, prep in enumerate((0, 25, 40, 55))
+    ]
+    assert times_of(images, None) == [0, 25, 40, 55]
+
+
+def test_a_preparation_of_zero_beside_inversion_times_is_none():
+    images = [
+        image(k + 1.0, {"InversionTime": ms, "T2PrepDuration": 0}, set=k)
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed(images)
+    assert only.quantity is Quantity.T1
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    for ti in (0, 300):  # that of the protocol
+        t2 = [
+            image(k + 1.0, {"InversionTime": ti, "T2PrepDuration": ms}, set=k)
+            for k, ms in enumerate((0, 25, 55))
+        ]
+        _, (only,) = feed(t2)
+        assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
+
+
+def as_json(**elements):
+    content = {tag.strip("_"): value for tag, value in elements.items()}
+    return {"DicomJson": base64.b64encode(json.dumps(content).encode()).decode()}
+
+
+def mini_head(time):
+    text = f'<ParamDouble."TI"> {{ <Precision> 6 {time:.6f} }}'
+    return {"IceMiniHead": base64.b64encode(text.encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        mini_head,
+        lambda ms: as_json(_00180082={"vr": "DS", "Value": [ms]}),
+        lambda ms: {"ImageComments": f"TI {ms} ms"},
+        lambda ms: {"ImageComments": f"MOLLI TIeff {ms} ms"},
+        lambda ms: as_json(
+            _20010010={"vr": "LO", "Value": ["Philips Imaging DD 001"]},
+            _2001101B={"vr": "FL", "Value": [ms]},
+        ),
+    ],
+    ids=["IceMiniHead", "DicomJson", "comment", "TIeff", "Philips"],
+)
+@pytest.mark.parametrize("same", [{"InversionTime": 300}, {}], ids=["one time first", "none first"])
+@pytest.mark.parametrize("name", ["T1map", "myocardium"])
+def test_one_time_at_the_first_place_does_not_hide_others(elsewhere, same, name):
+    images = [
+        image(k + 1.0, {"SeriesDescription": name, **same, **elsewhere(ms)}, set=k)
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    ready, (only,) = feed(images, counted(8))
+    assert (only.series.times_ms.tolist(), only.flags) == (sorted(TIMES["5(3)3"]), ())
+    assert ready == [only]
+    twice, _ = feed([*images, *[replace(each, data=each.data[::-1]) for each in images]], counted(8))
+    assert len(twice) == 2
+
+
+def test_one_time_alone_is_named():
+    _, (only,) = feed(molli([300] * 8), counted(8))
+    assert "1 different inversion time (300 ms)" in only.error
+    in_user_field = [
+        replace(each, header=replace(each.header, user_int=(*[0] * 7, ms * 1000)))
+        for each, ms in zip(molli([300] * 8), TIMES["5(3)3"], strict=True)
+    ]
+    _, (only,) = feed(in_user_field, counted(8))
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert only.flags == (Flag.UNREADABLE_TIMES,)
+    assert "'300': user_int[7]" in only.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("echoes", "name", "expected"),
+    [
+        ((10, 20, 30, 40), "T2map_GraSE", [10, 20, 30, 40]),
+        ((10, 20, 30, 40), "heart", None),
+        ((2.2, 4.4, 6.6, 8.8), "T2map", None),
+        ((1.1, 1.1, 1.1, 1.1), "T2map", None),
+    ],
+)
+def test_echo_times_of_a_converted_header(echoes, name, expected):
+    def of(image_type):
+        own = {"SeriesDescription": name, "ImageType": image_type}
+        times = [as_json(_00180081={"vr": "DS", "Value": [ms]}) for ms in echoes]
+        return feed([image(k + 1.0, {**own, **each}, set=k) for k, each in enumerate(times)])[1]
+
+    found = [each for each in of("ORIGINAL\\PRIMARY\\M") if isinstance(each, Ready)]
+    assert [each.series.times_ms.tolist() for each in found] == ([expected] if expected else [])
+    assert all("EchoTime" in each.notes[0] for each in found)
+    # One of derived images may be the map.
+    derived = [each.series for each in of("DERIVED\\PRIMARY\\M") if isinstance(each, Ready)]
+    assert not any(isinstance(each, MappingSeries) for each in derived)
+
+
+def test_a_header_that_lists_other_times_than_the_images_is_noted():
+    listed = MeasurementHeader(maxima={"set": 7}, inversion_times=tuple(map(str, TIMES["5(3)3"])))
+    _, (only,) = feed(molli(), listed)
+    assert only.notes == ()
+    _, (only,) = feed(molli([1.2 * ms for ms in TIMES["5(3)3"]]), listed)
+    assert only.flags == ()
+    assert "100 ms for 120 ms" in only.notes[0]
+
+
+def philips(scale, slope, **more):
+    return as_json(
+        _00281053={"vr": "DS", "Value": [slope]},
+        _00281052={"vr": "DS", "Value": [0]},
+        _20050010={"vr": "LO", "Value": ["Philips Imaging DD 001"]},
+        _20050014={"vr": "LO", "Value": ["Philips MR Imaging DD 001"]},
+        _2005140E={"vr": "FL", "Value": [scale]},
+        **more,
+    )
+
+
+def test_images_of_philips_are_scaled_by_their_scale_slope():
+    """Chenevert et al. 2014: (stored x RS + RI) / (RS x SS); RS alone is that of the display."""
+    images = [
+        image(
+            (k + 1.0) * 2.0,
+            {"SeriesDescription": "T2map", "T2PrepDuration": ms, **philips(2.0, 1.0 + 0.1 * k)},
+            set=k,
+        )
+        for k, ms in enumerate((0, 25, 55))
+    ]
+    _, (only,) = feed(images)
+    np.testing.assert_allclose(only.series.images[:, 3, 3], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("rescale", [{}, {"_00281053": {"vr": "DS", "Value": [1]}}])
+def test_a_map_has_the_real_world_values_of_its_converted_header(rescale):
+    unit = {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["ms"]}}]}
+    item = {
+        "00409225": {"vr": "FD", "Value": [0.5]},
+        "00409224": {"vr": "FD", "Value": [0]},
+        "004008EA": unit,
+    }
+    attributes = as_json(_00409096={"vr": "SQ", "Value": [item]}, **rescale)
+    _, (only,) = feed([image(1900.0, {"DataRole": "T1", **attributes})])
+    assert only.series.values_ms[3, 3] == 950.0
+    _, (own,) = feed([image(1900.0, {"DataRole": "T1", "RescaleSlope": 0.4, **attributes})])
+    assert own.series.values_ms[3, 3] == pytest.approx(760.0)
+    table = {"vr": "SQ", "Value": [{"00283006": {"vr": "US", "Value": [1, 2]}}]}
+    _, (stored,) = feed([image(1900.0, {"DataRole": "T1", **as_json(_00283000=table)})])
+    assert (stored.series.values_ms[3, 3], stored.flags) == (1900.0, (Flag.UNREADABLE_ATTRIBUTES,))
+    assert stored.notes[0].startswith("Its values are a table (ModalityLUTSequence), which is not read: ")
+    in_s = as_json(_00281053={"Value": [0.0005]}, _00281054={"Value": ["s"]})
+    _, (only,) = feed([image(1900.0, {"DataRole": "T1", **in_s})])
+    assert (only.series.values_ms[3, 3], only.flags) == (pytest.approx(950.0), ())
+
+
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
@@ -1274,9 +1493,44 @@ def test_a_map_whose_rescale_slope_cannot_be_used_is_flagged(slope):
     stored = image(1900.0, {"DataRole": "T1", "RescaleSlope": slope})
     _, (only,) = feed([stored])
     assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
-    assert f"RescaleSlope {slope} of the images is no number, or 0" in only.notes[0]
+    assert f"RescaleSlope {slope} of the images is no number, or a factor of 0" in only.notes[0]
     _, (right,) = feed([image(1900.0, {"DataRole": "T1", "RescaleSlope": "0.5"})])
     assert right.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("GADGETRON_ScaleRatio", "0,8"),
+        ("GADGETRON_ScaleRatio", "0"),
+        ("GADGETRON_ScaleOffset", "200,0"),
+        ("RescaleIntercept", "-200,0"),
+    ],
+)
+@pytest.mark.parametrize("stated", [{}, {"RescaleSlope": "0.5"}], ids=["alone", "beside a slope"])
+def test_every_part_of_a_scale_that_cannot_be_used_is_flagged(name, text, stated):
+    for kind in ({"DataRole": "T1"}, {"SequenceDescription": "MOLLI"}):
+        made = [
+            image(800.0 * (k + 1), {**kind, **stated, name: text, "InversionTime": ms}, set=k)
+            for k, ms in enumerate(TIMES["5(3)3"][: 1 if "DataRole" in kind else None])
+        ]
+        _, (only,) = feed(made)
+        assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
+        assert f"{name} {text} of the images is no number" in only.notes[0]
+        stored = only.series.values_ms if "DataRole" in kind else only.series.images[0]
+        assert stored[3, 3] == 800.0
+
+
+@pytest.mark.parametrize("scale", [{"GADGETRON_ScaleRatio": 4}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
+@pytest.mark.parametrize("lacks", [None, 3])
+def test_a_scale_that_some_images_state_alone_is_noted(scale, lacks):
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k == lacks else scale)})
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed([replace(each, header=replace(each.header, set=k)) for k, each in enumerate(images)])
+    assert only.flags == (() if lacks is None else (Flag.SCALED_IMAGES,))
+    assert any("others none" in note for note in only.notes) == (lacks is not None)
 
 
 @pytest.mark.parametrize(

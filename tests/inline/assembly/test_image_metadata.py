@@ -1,5 +1,7 @@
 """Comments and names of images: long ones are read in linear time, and digits stay with their number."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,34 @@ def test_a_time_in_a_comment_has_all_of_its_digits(comment, quantity, ms):
 def test_contrast_agent_is_read_from_where_senders_state_it(attributes, enhancement, source):
     found = read(**attributes)
     assert (found.enhancement, found.enhancement_source) == (enhancement, source)
+
+
+@pytest.mark.parametrize("scale", ["RescaleSlope", "RealWorldValueSlope", "(2005,100E)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"Value": [each]} for each in (10**400, "x", {}, {"00281053": 1}, [[1]], True, "nan", None)),
+        *({"Value": each} for each in (1, {}, "1")),
+        *({"InlineBinary": each} for each in ("AAAA", "é", 5, [])),
+        [],
+        "x",
+        None,
+    ],
+    ids=str,
+)
+def test_no_value_of_a_dicom_header_ends_the_reading(scale, value):
+    tag = {"RescaleSlope": "00281053", "RealWorldValueSlope": "00409225", "(2005,100E)": "2005140E"}[scale]
+    unit = {"Value": [{"00080100": {"Value": ["ms"]}}]}
+    content = {
+        "0008103E": {"Value": ["T1map"]},
+        "00081030": value,
+        "00180082": value,
+        "00409096": {"Value": [{"004008EA": unit, tag: value}]},
+        "20050014": {"Value": ["Philips MR Imaging DD 001"]},
+        tag: value,
+    }
+    assert not isinstance(read(DicomJson=json.dumps(content), DataRole="T1"), str)
+    assert not isinstance(read(DicomJson=json.dumps(content), ImageType="ORIGINAL"), str)
 
 
 def test_a_description_is_cut_to_what_results_may_keep():

@@ -853,19 +853,22 @@ def stating(name, number):
     return lambda data, at: setattr(data, name, number(at))
 
 
-@pytest.mark.parametrize("slope", ["abc", "0,5", "0"])
-def test_an_image_whose_rescale_slope_cannot_be_used_is_not_read(slope, tmp_path, images):
-    """A map would be wrong by the factor that it means."""
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("Slope", "abc"), ("Slope", "0,5"), ("Slope", "0"), ("Intercept", "-200,0"), ("Intercept", "none")],
+)
+def test_an_image_whose_rescale_cannot_be_used_is_not_read(name, text, tmp_path, images):
+    """A map would be wrong by what it means."""
     paths = writer.classic(tmp_path, of_slice(images)[:2], "siemens", study="2.25.1")
     data = pydicom.dcmread(paths[0])
-    data["RescaleSlope"] = pydicom.DataElement(0x00281053, "DS", "1")
-    data["RescaleSlope"]._value = slope
+    data.RescaleSlope, data.RescaleIntercept = "1", "0"
+    data[f"Rescale{name}"]._value = text
     data.save_as(paths[0])
     found = find([tmp_path])
     assert len(found.frames) == 1
     (problem,) = found.problems
     assert str(paths[0]) in problem
-    assert f"RescaleSlope '{slope}" in problem
+    assert f"Rescale{name} '{text}" in problem
 
 
 def real_world(*scales, unit="ms"):
