@@ -132,7 +132,8 @@ def _process(
 
 def _show_found(found: Discovered, left: int) -> None:
     studies = sum(each.file is None for each in found.examinations)
-    parts = [f"{len(found.examinations) - studies} MRD files", f"{studies} DICOM studies"]
+    files = counted(len(found.examinations) - studies, "MRD file")
+    parts = [files, f"{studies} DICOM {'study' if studies == 1 else 'studies'}"]
     if found.others:
         parts.append(f"{counted(found.others, 'other file')} passed over")
     _console.print(f"{counted(len(found.examinations), 'examination')}: {', '.join(parts)}", highlight=False)

@@ -1,7 +1,11 @@
 import dataclasses
 import json
 import os
+import re
+import statistics
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +24,7 @@ from tests.inline import contrast_phantom as phantom
 from tests.inline.conftest import RingEngine
 
 parquet = pytest.importorskip("pyarrow.parquet")
+PAGE = Path(__file__).parents[3] / "docs" / "cohort.md"
 
 
 @pytest.fixture
@@ -135,6 +140,30 @@ def test_table_and_failures_hold_every_examination(store, task, root, ring):
     assert failures[2]["reason"] == "no result was stored"
     assert (summary.examinations, summary.slices, summary.engines) == (6, 8, {"ring": 8})
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in (store.table, store.failures))
+
+
+def test_the_query_of_the_page_needs_pyarrow_alone(store, task, found, ring, tmp_path, monkeypatch, capsys):
+    for examination in found:
+        task.run(examination, ring())
+    store.finish(found, task.provenance)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (tmp_path / "query").mkdir()
+    (tmp_path / "query" / "OUT").symlink_to(store.folder)
+    monkeypatch.chdir(tmp_path / "query")
+    (query,) = re.findall(r"```python\n(from collections.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(query, {})
+    lines = capsys.readouterr().out.splitlines()
+    slices = [each for one in found for each in store.read(one)["slices"]]
+    for quantity in ("T1", "T2"):
+        used = [
+            each["regions"][0]["median"]
+            for each in slices
+            if each["quantity"] == quantity and not each["flags"]
+        ]
+        shown = [line for line in lines if line.startswith(quantity)]
+        stated = [f"median ms {statistics.median(used):.3f} of {len(used)}"] if used else []
+        assert [line.partition("median")[1] + line.partition("median")[2] for line in shown] == stated
+    assert lines[-1] == f"{sum(bool(each['flags']) for each in slices)} left out for their flags"
 
 
 def test_results_of_other_settings_are_in_no_table(store, task, found, ring):
