@@ -66,6 +66,18 @@ def test_the_pages_run_from_top_to_bottom(file, ring_engine, monkeypatch, capsys
     inline._pipeline.cache_clear()
 
 
+def test_the_series_that_a_page_writes_have_the_values_that_it_states(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_page("docs/replay.md")
+    study = inline.read_mrd("own.h5")
+    examination = inline.examine([inline.process(each, study=study) for each in study], haematocrit=0.42)
+    assert [round(each.regions[0].median) for each in examination.slices] == [720, 450]
+    (ecv,) = examination.ecv
+    assert ecv.flags == ()
+    expected = 58.0 * (1 / 450 - 1 / 720) / (1 / 360 - 1 / 1080)
+    assert ecv.regions[0].median == pytest.approx(expected, abs=0.1)
+
+
 def test_fits_return_the_time_of_a_phantom():
     ti_ms = np.array([100.0, 180.0, 260.0, 1000.0, 1900.0, 2800.0, 3700.0, 4600.0])
     t1_star, a, b = 900.0, 100.0, 190.0
