@@ -78,6 +78,7 @@ class Person:
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
         left_out: why each slice was not used: an error, its flags, or an unknown enhancement.
         other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
+        other_sequences: quantity of each slice and ECV whose series description is of another sequence.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Person:
     schemes: frozenset[bool]
     left_out: tuple[str, ...] = ()
     other_maps: int = 0
+    other_sequences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,13 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
     fields, scales, insets, conventions = set[float](), set[float](), set[float](), set[tuple[float, float]]()
     left_out, other_maps, schemes = list[str](), 0, set[bool]()
     natives = defaultdict[tuple[int, ...], set[bool]](set)
+    other_sequences, elsewhere = list[str](), set[tuple[int, ...]]()
     for each in slices:
-        if sequence.lower() not in str(each.get("description", "")).lower():
-            continue
         if each.get("enhancement") == Enhancement.POST_CONTRAST:
+            continue
+        if sequence.lower() not in str(each.get("description", "")).lower():
+            other_sequences.append(each["quantity"])
+            elsewhere.add(_place(each))
             continue
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
@@ -152,6 +157,9 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
             schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, each["quantity"], each)
     for each in ecv:
+        if _place(each["native"]) in elsewhere:
+            other_sequences.append("ECV")
+            continue
         if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
             continue
         if reason := _unusable(each):
@@ -161,7 +169,15 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
-    return Person(file.stem, values, *evaluation, frozenset(schemes), tuple(left_out), other_maps)
+    return Person(
+        file.stem,
+        values,
+        *evaluation,
+        frozenset(schemes),
+        tuple(left_out),
+        other_maps,
+        tuple(other_sequences),
+    )
 
 
 def _place(record: Record) -> tuple[int, ...]:
@@ -220,7 +236,8 @@ def make_ranges(
         others = any(each.other_maps for each in known)
         hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
         raise MyostreamError(
-            f"no person has a usable {kind} native T1 or T2 map; {hint}. {_left_out(known)}".rstrip()
+            f"no person has a usable {kind} native T1 or T2 map; {hint}. "
+            f"{_left_out(known)} {_of_other_sequences(known, sequence)}".rstrip()
         )
     if max(len(fields), len(scales), len(insets), len(conventions)) > 1:
         raise MyostreamError(
@@ -341,8 +358,7 @@ def _pooled(examinations: Mapping[str, int]) -> Iterator[str]:
 
 def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:
     """Yield remarks on the ranges: slices left out, too few persons, outliers."""
-    if left_out := _left_out(persons):
-        yield left_out
+    yield from filter(None, (_left_out(persons), _of_other_sequences(persons, ranges[0].sequence)))
     if other := sum(each.other_maps for each in persons):
         kind, option = ("fitted", "without") if ranges[0].scanner_made else ("made by the scanner", "with")
         yield f"{other} maps were {kind} and left out; their ranges are made {option} --scanner-maps."
@@ -383,6 +399,18 @@ def _left_out(persons: Iterable[Person]) -> str:
     reasons = Counter(reason for each in persons for reason in each.left_out)
     named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
     return f"{reasons.total()} slices were left out: {named}." if named else ""
+
+
+def _of_other_sequences(persons: Iterable[Person], sequence: str) -> str:
+    """Return a sentence on the slices that ``--sequence`` left out; empty for none."""
+    quantities = Counter(quantity for each in persons for quantity in each.other_sequences)
+    named = ", ".join(f"{count} of {quantity}" for quantity, count in sorted(quantities.items()))
+    return (
+        f"--sequence left out {named}, whose series descriptions do not contain {sequence!r}; without it "
+        "all series are used."
+        if named
+        else ""
+    )
 
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:

@@ -88,6 +88,28 @@ def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
     assert "Outlier" not in printed
 
 
+def test_what_the_sequence_leaves_out_is_counted_by_quantity(site, capsys):
+    for file in site.glob("*.json"):
+        content = json.loads(file.read_text())
+        t2 = slice_record(50.0, quantity="T2", series_index=2, description="T2map")
+        sasha = slice_record(1000.0, series_index=3, description="SASHA")
+        later = slice_record(500.0, series_index=4, description="SASHA", enhancement="post-contrast")
+        content["results"] += [t2, sasha, later]
+        ecv = ecv_record(30.0)
+        content["ecv"].append({**ecv, "native": {**ecv["native"], "series_index": 3}})
+        file.write_text(json.dumps(content))
+    made = by_key(calibrate(site, sequence="MOLLI"))
+    assert {quantity for quantity, _ in made} == {"T1", "ECV"}
+    assert made["ECV", "global"].mean == 27.0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "--sequence left out 5 of ECV, 5 of T1, 5 of T2, whose series descriptions" in printed
+    assert "do not contain 'MOLLI'" in printed
+    with pytest.raises(MyostreamError, match=r"--sequence left out 10 of ECV, 15 of T1, 5 of T2"):
+        calibrate(site, sequence="MOLI")
+    calibrate(site)
+    assert "--sequence left out" not in capsys.readouterr().out
+
+
 def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_path, capsys):
     random = np.random.default_rng(3)
     for number in range(24):
