@@ -74,14 +74,41 @@ def test_agrees_with_full_bloch_rotation(t1: float, t2: float) -> None:
     np.testing.assert_allclose(ours, bloch(t1, t2, scheme, 900.0, 0.96, read), atol=2e-5)
 
 
-def test_molli_underestimates_t1_by_what_is_known() -> None:
-    """Kellman and Hansen 2014: MOLLI 5(3)3 reads myocardium 5 to 10 % short."""
+def fitted_t1(t1: float, t2: float, inversion: float = 0.96) -> float:
     scheme = Molli.parse("5(3)3")
-    signal = molli_signals(tissue(1020.0, 50.0), scheme, 900.0)[0, :, 0].numpy()
+    signal = molli_signals(tissue(t1, t2), scheme, 900.0, inversion)[0, :, 0].numpy()
     (a, b, star), _ = curve_fit(
         lambda t, a, b, star: a - b * np.exp(-t / star), scheme.times_ms(900.0), signal, p0=(0.3, 0.6, 900.0)
     )
-    assert 0.89 < star * (b / a - 1) / 1020.0 < 0.97
+    return float(star * (b / a - 1))
+
+
+def test_molli_underestimates_t1_by_what_is_known() -> None:
+    """Kellman and Hansen 2014: MOLLI 5(3)3 reads myocardium 5 to 10 % short."""
+    assert 0.89 < fitted_t1(1020.0, 50.0) / 1020.0 < 0.97
+
+
+def test_the_bias_of_simulated_t1_is_of_inversion_and_t2_decay() -> None:
+    """In percent, as ``docs/limits.md`` states it: MOLLI of 1050 ms without noise."""
+    as_simulated, full, without_decay, neither = (
+        100.0 * (fitted_t1(1050.0, t2, inversion) / 1050.0 - 1.0)
+        for t2, inversion in ((51.0, 0.96), (51.0, 1.0), (1050.0, 0.96), (1050.0, 1.0))
+    )
+    shares = as_simulated, as_simulated - full, as_simulated - without_decay, neither
+    assert [round(each) for each in shares] == [-9, -4, -6, 1]
+
+
+def test_the_bias_of_simulated_t2_is_of_incomplete_recovery() -> None:
+    """Likewise of 51 ms."""
+    times = (0.0, 25.0, 55.0)
+
+    def bias(rest: int) -> float:
+        signal = t2prep_signals(tissue(1050.0, 51.0), times, 900.0, rest)[0, :, 0].numpy()
+        (_, t2), _ = curve_fit(lambda t, a, t2: a * np.exp(-t / t2), times, signal, p0=(1.0, 50.0))
+        return 100.0 * (float(t2) / 51.0 - 1.0)
+
+    assert round(bias(rest=3)) == -6
+    assert abs(bias(rest=30)) < 0.01
 
 
 def test_t2_preparation_decays_with_t2() -> None:
