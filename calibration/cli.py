@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, new_file, output_file, path
+from inline.cli.tables import make_console
 from inline.settings import load_settings
 from model.output import check_outputs
 
@@ -41,7 +41,7 @@ def precision(
     from model.host import computes_bfloat16
     from model.weights import DEFAULT
 
-    console = Console()
+    console = make_console()
     settings = load_settings(settings_file)
     weights = settings.weights or DEFAULT
     require("nncf")

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
 
-from inline.cli.tables import print_table
+from inline.cli.tables import make_console, print_table
 from inline.data.client_text import as_utf8
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
@@ -334,7 +333,7 @@ def calibrate(
         write_json(json_file, [each.model_dump() for each in ranges])
     if output is not None:
         write_text(output, as_toml(ranges))
-    console = Console()
+    console = make_console()
     rows = [
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
     ]

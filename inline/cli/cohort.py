@@ -15,6 +15,7 @@ from typer import Argument, Option
 
 from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
+from inline.cli.tables import make_console
 from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from inline.cohort.store import Store, Summary
     from inline.cohort.task import Outcome, Task
 
-_console = Console()
+_console = make_console()
 _INCOMPLETE: Final = 3
 """Exit code of a run in which an examination gave no complete result."""
 _MOST_SHOWN: Final = 20
@@ -147,7 +148,7 @@ def _show_summary(summary: Summary, store: Store, processed: int, seconds: float
         shown = summary.failures[:_MOST_SHOWN]
         rows = [(" ".join(filter(None, (each.examination, each.study))), each.reason) for each in shown]
         columns = ("examination", "reason")
-        _console.print(make_table("Not complete", columns, rows, texts=columns))
+        _console.print(make_table("Not complete", columns, rows, texts=columns), crop=False)
     counts = [
         counted(summary.examinations, "examination"),
         f"{len(summary.failures)} not complete",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from typer import Argument, Option
 
 from inline.cli.errors import require
@@ -20,7 +19,7 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import print_progress
+from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import (
     counted,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from inline.offline.arrays import ArrayOptions
     from inline.offline.process import Output, Processed
 
-_console = Console()
+_console = make_console()
 _NOTHING_FOUND: Final = 3
 """Exit code where no slice gave a result, as of ``replay``."""
 
@@ -231,9 +230,9 @@ def show(processed: Processed) -> None:
         _console.print(printable(text), markup=False, highlight=False)
     ecv = processed.ecv_records
     if records:
-        _console.print(results_table(records))
+        _console.print(results_table(records), crop=False)
     if ecv:
-        _console.print(ecv_table(ecv))
+        _console.print(ecv_table(ecv), crop=False)
     for record, name in zip(records, slice_names(records), strict=True):
         if record["error"]:
             text = printable(f"{name}: {record['error']}")

@@ -25,7 +25,7 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import print_progress
+from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
 from inline.serving.configuration import OPENRECON, Configuration
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from inline.replay.results import Record
     from inline.report.maps import ReportMap
 
-_console = Console()
+_console = make_console()
 _NOTHING_FOUND: Final = 3
 """Exit code of a replay in which no slice gave a result."""
 _REMARK: Final = "DBG myostream: "
@@ -120,9 +120,9 @@ def replay(
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
     rows = sorted([*results, *missing], key=in_order)
-    _console.print(results_table(rows, truth))
+    _console.print(results_table(rows, truth), crop=False)
     if ecv:
-        _console.print(ecv_table(ecv, truth))
+        _console.print(ecv_table(ecv, truth), crop=False)
     for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent

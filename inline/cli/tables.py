@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -12,6 +13,15 @@ from inline.replay.table import make_table
 
 Columns = Sequence[tuple[str, str, str]]
 """Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
+
+_UNLIMITED: Final = 10_000
+"""Columns of an output that is no terminal: a line of a file or a pipe has no width."""
+
+
+def make_console() -> Console:
+    """Return the console of standard output; only a terminal, or the variable COLUMNS, wraps its lines."""
+    made = Console()
+    return made if made.is_terminal or "COLUMNS" in os.environ else Console(width=_UNLIMITED)
 
 
 def value_at(content: Any, path: str) -> Any:
@@ -69,7 +79,7 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
 ) -> None:
     """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
-    Console().print(make_table(title, columns, rows, texts))
+    make_console().print(make_table(title, columns, rows, texts), crop=False)
 
 
 def print_progress(line: str) -> None:

@@ -29,31 +29,37 @@ def make_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     texts: Container[str] = (),
-    *,
-    whole: bool = False,
 ) -> Table:
     """Return a table of texts as they are: no markup, control characters as escapes.
 
+    Print it with ``crop=False``: it is wider than a terminal that its numbers do not fit into.
+
     Args:
         title: above it; empty for none.
-        columns: headings; the first is that of the rows' names, which do not wrap.
+        columns: headings, which break between words where they are wider than their cells; the first is that
+            of the rows' names.
         rows: cells.
-        texts: columns without numbers, which may wrap, the first one included.
-        whole: numbers do not wrap either: the texts give way.
+        texts: columns without numbers, the first one included. They alone wrap, so that numbers stay whole.
     """
     # Little between the columns: texts must have room in a terminal of 80 characters.
     shown = Text(title, style="table.title") if title else None
     table = Table(title=shown, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
     for number, column in enumerate(columns):
         text = column in texts
+        width = max([len(word) for word in column.split()] or [0])
+        if not text:
+            width = max([width, *(row[number].cell_len for row in cells)])
+            column = textwrap.fill(column, max(width, 1), break_on_hyphens=False)
         table.add_column(
-            column,
+            Text(column, style="table.header"),
             justify="left" if text or not number else "right",
-            no_wrap=not text and (whole or not number),
+            min_width=width,
+            no_wrap=not text,
             overflow="fold",
         )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
@@ -66,7 +72,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     """
     compared = any((_region(record, "global") or {}).get("z_score") is not None for record in records)
     further = [*(["z"] if compared else []), *(["true"] if truth else [])]
-    columns = ("slice", "median [IQR] ms", "septum", *further, "conf.", "time\nms", "flags")
+    columns = ("slice", "median [IQR] ms", "septum", *further, "conf.", "time ms", "flags")
     rows = []
     for record, name in zip(records, slice_names(records), strict=True):
         septum, confidence = _region(record, "septum"), record.get("confidence")
@@ -84,7 +90,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
             ", ".join(record["flags"]) or error or "-",
         ]
         rows.append(row)
-    return make_table("Myocardium by slice (research only)", columns, rows, {"flags"}, whole=True)
+    return make_table("Myocardium by slice (research only)", columns, rows, {"flags"})
 
 
 def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
@@ -114,7 +120,7 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
             ", ".join(record["flags"]) or record["error"] or "-",
         ]
         rows.append(row)
-    return make_table("Extracellular volume (research only)", columns, rows, {"flags"}, whole=True)
+    return make_table("Extracellular volume (research only)", columns, rows, {"flags"})
 
 
 def ecv_notes(records: list[Record]) -> list[str]:

@@ -1,6 +1,8 @@
 import math
 
-from inline.cli.tables import cell, columns, print_columns, print_values
+import pytest
+
+from inline.cli.tables import cell, columns, make_console, print_columns, print_values
 
 
 def test_columns_are_named_by_their_keys():
@@ -29,3 +31,27 @@ def test_what_looks_like_markup_is_printed_as_it_is(capsys):
     printed = capsys.readouterr().out
     for text in ("[red]title", "a[bold]b", "[/]"):
         assert text in printed
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_headings_break_between_words_and_numbers_stay_whole(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", width)
+    keys = "agreement/dice_cavity .3f, agreement/dice_myocardium .3f, hausdorff .2f, surface .2f, spread .2f"
+    values = {"agreement": {"dice_cavity": 0.964, "dice_myocardium": 0.832}, "hausdorff": 2.56}
+    rows = {"case-001/1-mid": {**values, "surface": 1.15, "spread": [-12.34, 56.78]}}
+    print_values("title", "slice", rows, keys)
+    printed = capsys.readouterr().out
+    words = printed.split()
+    for word in ("agreement,", "dice", "myocardium", "hausdorff", "surface", "spread", "case-001/1-mid"):
+        assert word in words
+    (row,) = (line for line in printed.splitlines() if "case-001" in line)
+    assert row.split() == ["case-001/1-mid", "0.964", "0.832", "2.56", "1.15", "-12.34", "±", "56.78"]
+
+
+def test_lines_of_an_output_that_is_no_terminal_do_not_wrap(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    sentence = "A sentence of some length. " * 20
+    make_console().print(sentence)
+    print_values("title", "name", {"one": {"text": sentence}}, "text s")
+    printed = capsys.readouterr().out
+    assert printed.count(sentence.strip()) == 2
