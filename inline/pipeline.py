@@ -480,7 +480,7 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     if Flag.SCALED_IMAGES in series.flags:
         return ()
     if flat.any():
-        return _without_signal(series.times_ms[flat])
+        return _without_signal(series.times_ms[flat], series.images[flat])
     if found.off is None:
         return ()
     return (
@@ -499,14 +499,15 @@ def _flat(series: MappingSeries) -> NDArray[np.bool_]:
     return equal & ~equal.all()
 
 
-def _without_signal(times_ms: NDArray[np.float64]) -> tuple[Finding, ...]:
+def _without_signal(times_ms: NDArray[np.float64], images: NDArray[np.float32]) -> tuple[Finding, ...]:
     """Return the finding of images of these times whose pixels are all equal."""
     times = ", ".join(f"{time:g}" for time in times_ms)
+    values = ", ".join(f"{image[np.isfinite(image)][0]:g}" for image in images)
     return (
         (
             Flag.SCALED_IMAGES,
-            f"No signal in the image of {times} ms, whose pixels are all equal: the map is fitted to it too, "
-            "and may be wrong. Check how it was reconstructed and sent.",
+            f"The pixels of the image of {times} ms are all equal ({values}): the map is fitted to it too, "
+            "and may be wrong. Check how it was reconstructed, scaled and sent.",
         ),
     )
 

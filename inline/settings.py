@@ -490,11 +490,18 @@ def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
     name, variable = ".".join(map(str, place)), "MYOSTREAM_" + "__".join(map(str, place)).upper()
     stated = f" ({variable})" if any(each.upper() == variable for each in os.environ) else ""
     if kind != "extra_forbidden":
-        return f"{name}{stated}: {problem}"
-    known = list(_names(Settings))
-    # A setting of a section, stated without it, is closer to its name than any spelling.
-    close = [each for each in known if each.endswith(f".{name}")] or difflib.get_close_matches(name, known, 1)
-    return f"there is no setting {name!r}{stated}" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"{name}{stated}: {problem.removeprefix('Value error, ')}"
+    missing, known = f"there is no setting {name!r}{stated}", list(_names(Settings))
+    section, _, last = name.rpartition(".")
+    beside = [each.removeprefix(f"{section}.") for each in known if each.startswith(f"{section}.")]
+    if section and beside:  # the name of the section would make any two names similar
+        close = [f"{section}.{each}" for each in difflib.get_close_matches(last, beside, 1)]
+        others = f"; [{section}] has {', '.join(beside)}"
+    else:
+        # A setting of a section, stated without it, is closer to its name than any spelling.
+        close = [each for each in known if each.endswith(f".{name}")]
+        close, others = close or difflib.get_close_matches(name, known, 1), ""
+    return missing + (f"; did you mean {close[0]!r}?" if close else others)
 
 
 def _names(model: type[BaseModel]) -> Iterator[str]:

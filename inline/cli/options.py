@@ -63,7 +63,7 @@ def finite(value: float | None) -> float | None:
     return value
 
 
-PREPARING: Final = "Preparing the network for this computer; the first run takes longer ..."
+PREPARING: Final = "Loading the network (the first run on a computer takes longer) ..."
 """Line of a command that loads the network, before it does."""
 EngineOption = Annotated[
     str | None, Option("--engine", help="auto, or a name from myostream engines.", show_default=False)

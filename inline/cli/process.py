@@ -225,7 +225,9 @@ def write(processed: Processed, outputs: Iterable[Output]) -> tuple[list[str], l
 def show(processed: Processed) -> None:
     """Print the table of an examination as ``replay`` prints its results."""
     examination, records = processed.examination, processed.records
-    _console.print(f"{processed.number}: {printable(examination.name)}", markup=False, highlight=False)
+    same = f" (of one study with {processed.study})" if processed.study < processed.number else ""
+    name = f"{processed.number}: {printable(examination.name)}{same}"
+    _console.print(name, markup=False, highlight=False)
     for text in examination.notes:
         _console.print(printable(text), markup=False, highlight=False)
     ecv = processed.ecv_records
@@ -243,7 +245,7 @@ def show(processed: Processed) -> None:
         _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
     errors = sum(bool(record["error"]) for record in records)
     rest = "".join(f"; {number} {reason}" for reason, number in examination.unused.items())
-    results = counted(len(records), "result") + (f", {counted(errors, 'error')}" if errors else "")
+    results = counted(len(records) - errors, "result") + (f", {counted(errors, 'error')}" if errors else "")
     _console.print(
         f"{counted(examination.images, 'image')}; {results}{printable(rest)}", markup=False, highlight=False
     )

@@ -126,8 +126,11 @@ def replay(
     for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
-    errors = len(missing) + sum(bool(record["error"]) for record in results)
-    numbers = counted(len(found), "result") + (f", {counted(errors, 'error')}" if errors else "")
+    failed_slices = sum(bool(record["error"]) for record in results)
+    errors = len(missing) + failed_slices
+    numbers = counted(len(found) - failed_slices, "result") + (
+        f", {counted(errors, 'error')}" if errors else ""
+    )
     _console.print(f"{compared}; {numbers}; {seconds:.2f} s from the first image to the last reply")
     for text in written:
         _console.print(text, markup=False)

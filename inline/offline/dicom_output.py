@@ -29,7 +29,6 @@ def dicom_output(folder: Path, settings: Settings, engine: Engine) -> Output:
 
     def write(processed: Processed) -> str:
         own = folder / f"{processed.number:03d}"
-        check_folder(own)
         outputs = settings.dicom.outputs
         # Another engine follows one that fails.
         provenance = replace(started, engine=engine.name)
@@ -37,6 +36,8 @@ def dicom_output(folder: Path, settings: Settings, engine: Engine) -> Output:
             processed.examination, processed.results, provenance, outputs, processed.ecv
         )
         objects = {f"{each.SOPInstanceUID}.dcm": each for each in written.objects}
+        if objects:
+            check_folder(own)
         for name, each in objects.items():
             with atomic_output(own / name, private=True) as beside:
                 beside.write_bytes(encoded(each))

@@ -34,12 +34,14 @@ class Processed:
         examination: with the sources of each series.
         results: one for each series, in its order.
         number: of the examination, from 1.
+        study: number of the first of successive files of the same study; else its own.
         ecv: of each slice position with contrast agent, in their order.
     """
 
     examination: AcquiredExamination
     results: tuple[SliceResult, ...]
     number: int
+    study: int
     ecv: tuple[EcvResult, ...] = ()
 
     @property
@@ -78,6 +80,7 @@ def process_examinations(
     """
     studies: set[StudyKey | None] = set()
     earlier: list[SliceResult] = []
+    first = 1
     for number, examination in enumerate(examinations, 1):
         places = [each.slice_place() for each in examination.series]
         results = tuple(
@@ -88,11 +91,11 @@ def process_examinations(
         )
         study = file_study(examination)
         if not fits_all(study, studies):
-            studies, earlier = set(), []
+            studies, earlier, first = set(), [], number
         studies.add(study)
         examined = examine(results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier)
         earlier += [each for each in results if each.quantity is Quantity.T1]
-        yield Processed(examination, results, number, examined.ecv)
+        yield Processed(examination, results, number, first, examined.ecv)
 
 
 def file_study(examination: AcquiredExamination) -> StudyKey | None:

@@ -25,6 +25,7 @@ from inline.mrd.text import parse_xml
 from inline.serving.configuration import OPENRECON, Configuration
 from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity, text_message
 from inline.serving.parameters import (
+    CONFIGURATION_KEYS,
     OF_PATIENT,
     parameter_name,
     read_parameters,
@@ -36,7 +37,6 @@ from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_CONFIGURATION_KEYS: Final = ("customconfig", "config")
 _ANOTHER: Final = (
     "a header without UIDs that differs from the one before is taken for another examination; "
     "state studyInstanceUID, for ECV and levels from the series of both"
@@ -260,14 +260,14 @@ class Dialogue:
         except ProtocolError as error:
             yield from self.warn(error.message)
             return
-        for key in _CONFIGURATION_KEYS:
+        for key in CONFIGURATION_KEYS:
             name = given.get(key, "")
             if not isinstance(name, str):
                 yield from self.warn(f"parameter {key} is no text")
             elif name.strip():
                 yield from self._configure(name)
                 break
-        rest = {name: value for name, value in given.items() if name not in _CONFIGURATION_KEYS}
+        rest = {name: value for name, value in given.items() if name not in CONFIGURATION_KEYS}
         settings, problems = with_parameters(self.settings, rest)
         if self._assembling and settings.assembly != self.settings.assembly:
             settings = settings.model_copy(update={"assembly": self.settings.assembly})

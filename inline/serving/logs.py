@@ -261,7 +261,8 @@ def announce(text: str, settings: LogSettings, *, printed: bool = False) -> None
     if settings.format == "json":
         _log.info("%s", text)
     if printed or settings.format == "text":
-        print(text, flush=True)
+        # In one write: a line of the log may come between two.
+        print(f"{text}\n", end="", flush=True)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "uncertainty": ("emit", "uncertainty"),
 }
 """Path of each parameter in the settings. A client can set nothing else."""
+CONFIGURATION_KEYS: Final = ("customconfig", "config")
+"""Names beside them that state the configuration of the connection (:mod:`inline.serving.dialogue`)."""
 OF_PATIENT: Final = frozenset({"haematocrit", "haematocrit_percent"})
 """Parameters of one patient: where one cannot be used, that of the settings, for all, must not stand in."""
 _PERCENT: Final = "haematocrit_percent"
@@ -92,7 +94,7 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
     if unknown:
         listed = joined(", ", (_shown(name) for name in unknown[:_LISTED]))
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
-        known = ", ".join(PARAMETERS)
+        known = ", ".join((*PARAMETERS, *CONFIGURATION_KEYS))
         problems.append(message("no parameter is named {}{}; there are {}", listed, more, known))
     of_setting = Counter(PARAMETERS[name] for name, values in spellings.items() for _ in values)
     for name, (*sections, key) in PARAMETERS.items():
@@ -116,7 +118,9 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:
-            why = _PERCENT_RANGE if name == _PERCENT else error.errors()[0]["msg"]
+            why = (
+                _PERCENT_RANGE if name == _PERCENT else error.errors()[0]["msg"].removeprefix("Value error, ")
+            )
             problems.append(message("parameter {} cannot be {}: {}", name, _shown(value), why))
             settings = _refused(settings, name)
     return settings, problems

@@ -680,7 +680,7 @@ def test_an_image_without_signal_is_named(slices, ring_engine, place, value):
     images[1, 5, 5] = np.nan
     result = Pipeline(ring_engine).process(with_images(slices[place], images))
     assert result.flags.count(Flag.SCALED_IMAGES) == 1
-    named = f"No signal in the image of {slices[place].series.times_ms[1]:g} ms"
+    named = f"The pixels of the image of {slices[place].series.times_ms[1]:g} ms are all equal ({value:g})"
     assert [note.startswith(named) for note in result.notes].count(True) == 1
     assert Flag.MOVED not in result.flags
 

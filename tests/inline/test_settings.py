@@ -140,6 +140,12 @@ def test_defaults_listen_on_this_host_alone():
         ("engin = 'torch'", r"there is no setting 'engin'; did you mean 'engine'\?$"),
         ("port = 9003", r"there is no setting 'port'; did you mean 'server\.port'\?$"),
         ("xyzzy = 1", r"there is no setting 'xyzzy'$"),
+        ("[mapping]\nfoo = 1", r"there is no setting 'mapping\.foo'; \[mapping\] has .*t1_scale[\w, ]*$"),
+        (
+            "[mapping]\nt1scale = 1",
+            r"there is no setting 'mapping\.t1scale'; did you mean 'mapping\.t1_scale'\?$",
+        ),
+        ("[ecv]\nhaematocrit = 42", r"cannot be used: ecv\.haematocrit: [^V]*0\.42"),
         ('"a\\nb" = 1', "there is no setting"),
         ('[regions.levels]\n"a\\nb" = "mid"', "regions.levels"),
         ('engine = "abacus"', "engine"),

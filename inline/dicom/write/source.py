@@ -71,8 +71,8 @@ class SourceImages:
         """
         if not self.datasets:
             raise DicomWriteError(
-                "the images did not come as DICOM (an MRD stream has no patient, study and series to refer "
-                "to): DICOM results can be written for slices that were read from DICOM alone"
+                "the images did not come as DICOM, and other images have no patient, study and series to "
+                "refer to: DICOM results can be written for slices that were read from DICOM alone"
             )
         for each in self.datasets:
             if each.get("SOPClassUID") not in _IMAGES:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_dicom_and_mrd_give_the_same_values(files, tmp_path):
     assert made.stderr.splitlines() == [PREPARING]
     assert made.output.count("Myocardium by slice") == 2
     assert made.output.count("11 images; 2 results") == 2
+    assert "of one study" not in made.output
     assert made.output.count("Level unknown: ") == 2
     by_dicom, by_mrd = (records(tmp_path / "out" / name) for name in ("001", "002"))
     assert len(by_dicom) == len(by_mrd) == 2
@@ -233,6 +235,7 @@ def test_two_files_of_one_study_are_one_examination(tmp_path, order):
     (found,) = ecv_files(tmp_path / "out" / "002").values()
     assert found["regions"][0]["median"] == pytest.approx(phantom.ECV, abs=0.01)
     assert made.output.count(f"{phantom.ECV:.1f} [") == 1
+    assert f"{files[order[1]].name} (of one study with 1)" in made.output.replace("\n", "")
     other = tmp_path / "other.h5"
     write_images(other, header.replace("1.2.3.4", "1.2.3.5"), images)
     assert run(files[0], other, "--haematocrit", "0.42").exit_code == 1
@@ -263,6 +266,17 @@ def test_files_of_one_study_uid_are_of_one_patient_and_frame_of_reference(tmp_pa
     (found,) = ecv_files(tmp_path / "out" / "002").values()
     assert bool(found["regions"]) == one
     assert (run(*files, "--haematocrit", "0.42").exit_code == 0) == one
+
+
+def test_a_slice_with_an_error_is_no_result(tmp_path):
+    images = [
+        replace(each, header=replace(each.header, field_of_view=(0.0, 0.0, 0.0)))
+        for each in phantom.molli(phantom.NATIVE, 1, name="T1map_MOLLI")
+    ]
+    write_images(tmp_path / "none.h5", "", images)
+    made = run(tmp_path / "none.h5")
+    assert made.exit_code == 3
+    assert "8 images; 0 results, 1 error" in made.output
 
 
 def test_without_haematocrit_there_is_the_partition_coefficient_alone(enhanced, tmp_path):

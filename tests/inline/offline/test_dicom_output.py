@@ -69,6 +69,7 @@ def test_images_of_a_stream_give_an_error_message_and_their_other_outputs(tmp_pa
     assert made.exit_code == 1
     assert "did not come as DICOM" in " ".join(made.output.split())
     assert len(list((tmp_path / "json" / "001").glob("slice-*.json"))) == 2
+    assert not list((tmp_path / "out").iterdir())
 
 
 class Named(RingEngine):

@@ -50,10 +50,11 @@ def test_values_and_the_texts_that_consoles_send(given_, read, value):
         ({"overlay": "perhaps"}, "overlay cannot be 'perhaps'"),
         ({"originals": "../../etc/passwd"}, "originals cannot be '../../etc/passwd'"),
         ({"motion": "\x1b[31mred"}, r"motion cannot be '\x1b[31mred'"),
-        ({"haematocrit": 42}, "give 0.42 for 42 %"),
+        ({"haematocrit": 42}, "haematocrit cannot be 42: the haematocrit is a fraction"),
         ({"haematocrit": True}, "haematocrit cannot be True"),
         ({"weights": "/tmp/evil"}, "no parameter is named 'weights'; there are budget_ms, overlay"),
         ({"emit.overlay": "false"}, "no parameter is named 'emit.overlay'"),
+        ({"x": 1}, "uncertainty, customconfig, config"),
         ({"emit": {"zmq": "tcp://*:1"}}, "no parameter is named 'emit'"),
     ],
 )
