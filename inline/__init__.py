@@ -283,7 +283,7 @@ def process(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: images, times and geometry of a series made of arrays do not match.
+        ValueError: this is no series, or images, times and geometry of one made of arrays do not match.
     """
     from inline.arguments import made_of_arrays
     from inline.assembly.assembled import Failed, Ready

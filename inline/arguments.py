@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inline.data.results import Contours, SliceResult
-from inline.data.series import MapSeries, Quantity, Series
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series
 from model.relaxometry import molli, t2prep
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -78,8 +78,13 @@ def made_of_arrays(series: Series) -> Series:
     """Return a series with the types that its class states, whatever array types it was made of.
 
     Raises:
-        ValueError: quantity, images, times and geometry that do not match, or are none.
+        ValueError: it is no series, or quantity, images, times and geometry do not match, or are none.
     """
+    if not isinstance(series, MappingSeries | MapSeries):
+        raise ValueError(
+            "a series is one of read_mrd() or read_dicom(), a MappingSeries or a MapSeries, not a "
+            f"{type(series).__name__}"
+        )
     quantity, geometry = quantity_named(series.quantity), series.geometry
     made: Series
     if isinstance(series, MapSeries):

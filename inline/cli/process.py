@@ -162,6 +162,8 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
     Raises:
         MyostreamError: there are several, and nothing says whose haematocrit it is.
     """
+    from inline.offline.arrays import is_array
+    from inline.offline.nifti import is_nifti
     from inline.offline.process import file_study, fits_all
 
     found: list[AcquiredExamination] = []
@@ -170,10 +172,16 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
         found.append(each)
         study = file_study(each)
         if not fits_all(study, studies):
+            files = [Path(examination.name) for examination in (found[0], each)]
             raise MyostreamError(
                 f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
-                f"{each.name}): their headers state no common study UID, or differ in frame of reference or "
-                "patientID or patientName; give one of them, or set ecv.haematocrit, which holds for all"
+                f"{each.name}): "
+                + (
+                    "arrays and NIfTI images state no study; myostream.ecv in Python takes two results"
+                    if any(is_array(file) or is_nifti(file) for file in files)
+                    else "their headers state no common study UID, or differ in frame of reference or "
+                    "patientID or patientName; give one of them, or set ecv.haematocrit, which holds for all"
+                )
             )
         studies.add(study)
     return iter(found)

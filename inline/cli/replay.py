@@ -120,7 +120,8 @@ def replay(
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
     rows = sorted([*results, *missing], key=in_order)
-    _console.print(results_table(rows, truth), crop=False)
+    if rows:
+        _console.print(results_table(rows, truth), crop=False)
     if ecv:
         _console.print(ecv_table(ecv, truth), crop=False)
     for note in [*notes(rows), *ecv_notes(ecv)]:

@@ -89,6 +89,29 @@ def test_fits_return_the_time_of_a_phantom():
     np.testing.assert_allclose(inline.fit_t2prep(decay, te_ms).values_ms, 45.0, rtol=1e-4)
 
 
+def test_two_arrays_give_an_ecv():
+    """By the way that ``docs/ecv.md`` shows."""
+    rows, columns = np.mgrid[:192, :192]
+    inside = [np.hypot(columns - 96, rows - 96) * 1.5 < radius for radius in (25, 35)]
+    times_ms = np.array([100.0, 180.0, 260.0, 1000.0, 1900.0, 2800.0, 3700.0, 4600.0])
+    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (192, 192))
+    results = []
+    for number, of_tissue in enumerate(((1200.0, 800.0, 250.0), (400.0, 500.0, 600.0))):
+        t1_star_ms = np.select(inside, of_tissue[:2], of_tissue[2])
+        images = np.abs(2000.0 - 3800.0 * np.exp(-times_ms[:, None, None] / t1_star_ms))
+        images += np.random.default_rng(1).normal(0.0, 10.0, images.shape)
+        identity = inline.SeriesIdentity(number, 0)
+        results.append(inline.process(inline.MappingSeries("T1", images, times_ms, geometry, identity)))
+    found = inline.ecv(*results, haematocrit=0.42)
+    expected = 58.0 * (1 / 450 - 1 / 720) / (1 / 360 - 1 / 1080)
+    assert found.regions[0].median == pytest.approx(expected, abs=0.2)
+    assert found.flags == (inline.Flag.NO_ORIENTATION,)
+    with pytest.raises(ValueError, match=r"a series is one of read_mrd\(\) .*, not a SliceResult"):
+        inline.process(results[0])
+    with pytest.raises(ValueError, match=r"give 0\.42 for 42 %"):
+        inline.ecv(*results, haematocrit=42)
+
+
 def test_wrong_arrays_are_value_errors(ring_engine):
     with pytest.raises(ValueError, match=r"must be real and \(n, rows, columns\)"):
         inline.fit_molli(np.zeros((8, 9)), np.arange(8.0))

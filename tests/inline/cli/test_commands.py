@@ -197,6 +197,7 @@ def test_a_replay_in_which_no_slice_gives_a_result_says_why_and_ends_with_code_3
     assert "0 T1 - - - - no result: no" in text
     assert "Levels" not in text
     assert passed.exit_code == 0, passed.output
+    assert "Myocardium by slice" not in passed.output
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):

@@ -215,6 +215,13 @@ def test_a_haematocrit_is_of_one_examination(enhanced, files, tmp_path):
     assert made.exit_code == 1
     assert "is of one patient" in " ".join(made.stderr.split())
     assert not list((tmp_path / "out").rglob("*.json"))
+    for name in ("native.npz", "post.npz"):
+        times_ms = [100.0, 180.0, 1000.0, 2000.0]
+        ones = np.ones((4, 96, 96), np.float32)
+        np.savez(tmp_path / name, images=ones, inversion_times_ms=times_ms, pixel_spacing_mm=1.5)
+    made = run(tmp_path / "native.npz", tmp_path / "post.npz", "--haematocrit", "0.42")
+    assert made.exit_code == 1
+    assert "myostream.ecv in Python takes two results" in " ".join(made.stderr.split())
     wrong = run(enhanced, "--haematocrit", "42")
     assert wrong.exit_code == 1
     assert "give 0.42 for 42 %" in " ".join(wrong.stderr.split())
