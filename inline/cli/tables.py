@@ -79,7 +79,8 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
 ) -> None:
     """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
-    make_console().print(make_table(title, columns, rows, texts), crop=False)
+    console = make_console()
+    console.print(make_table(title, columns, rows, texts, width=console.width), crop=False)
 
 
 def print_progress(line: str) -> None:

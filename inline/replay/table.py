@@ -29,6 +29,8 @@ def make_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     texts: Container[str] = (),
+    *,
+    width: int | None = None,
 ) -> Table:
     """Return a table of texts as they are: no markup, control characters as escapes.
 
@@ -36,25 +38,32 @@ def make_table(
 
     Args:
         title: above it; empty for none.
-        columns: headings, which break between words where they are wider than their cells; the first is that
-            of the rows' names.
+        columns: headings; the first is that of the rows' names.
         rows: cells.
         texts: columns without numbers, the first one included. They alone wrap, so that numbers stay whole.
+        width: of the terminal; headings of numbers break between words where they do not fit into it.
     """
     # Little between the columns: texts must have room in a terminal of 80 characters.
     shown = Text(title, style="table.title") if title else None
     table = Table(title=shown, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     cells = [[Text(printable(cell)) for cell in row] for row in rows]
-    for number, column in enumerate(columns):
+    # A heading as long as its longest word is broken between words.
+    least = [
+        max([1, *map(len, column.split()), *(row[number].cell_len for row in cells if column not in texts)])
+        for number, column in enumerate(columns)
+    ]
+    whole = [
+        words if column in texts else max([words, *map(len, column.splitlines())])
+        for words, column in zip(least, columns, strict=True)
+    ]
+    breaks = width is not None and sum(whole) + 2 * len(whole) + 1 > width
+    for number, (column, longest) in enumerate(zip(columns, least if breaks else whole, strict=True)):
         text = column in texts
-        width = max([len(word) for word in column.split()] or [0])
-        if not text:
-            width = max([width, *(row[number].cell_len for row in cells)])
-            column = textwrap.fill(column, max(width, 1), break_on_hyphens=False)
+        heading = textwrap.fill(column, longest, break_on_hyphens=False) if breaks and not text else column
         table.add_column(
-            Text(column, style="table.header"),
+            Text(heading, style="table.header"),
             justify="left" if text or not number else "right",
-            min_width=width,
+            min_width=longest,
             no_wrap=not text,
             overflow="fold",
         )
@@ -72,7 +81,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     """
     compared = any((_region(record, "global") or {}).get("z_score") is not None for record in records)
     further = [*(["z"] if compared else []), *(["true"] if truth else [])]
-    columns = ("slice", "median [IQR] ms", "septum", *further, "conf.", "time ms", "flags")
+    columns = ("slice", "median [IQR] ms", "septum", *further, "conf.", "time\nms", "flags")
     rows = []
     for record, name in zip(records, slice_names(records), strict=True):
         septum, confidence = _region(record, "septum"), record.get("confidence")
