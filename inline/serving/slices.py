@@ -401,8 +401,7 @@ class Slices:
     def _report_ecv(self, result: EcvResult) -> None:
         """Log an ECV result, and send its error to the peer."""
         # A replay reads it (inline/replay/report.py).
-        name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
-        self._state(name, result.notes, result.error, Severity.WARNING)
+        self._state(f"ECV of {result.native.name}", result.notes, result.error, Severity.WARNING)
 
     def _state(self, name: str, notes: Iterable[str], problem: str, severity: Severity) -> None:
         """Log notes and a problem of a result, and send the problem to the peer; empty for none."""
