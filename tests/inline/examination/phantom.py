@@ -7,6 +7,7 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel, SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap
+from tests.shapes import circle
 
 SHAPE = (128, 120)
 SPACING = (1.5, 1.5)
@@ -22,11 +23,6 @@ AXES = ((0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 def post_t1(partition, native=NATIVE):
     """T1 of tissue after contrast agent by its partition coefficient."""
     return 1.0 / (1.0 / native + partition * (1.0 / POST_BLOOD - 1.0 / NATIVE_BLOOD))
-
-
-def circle(radius, centre):
-    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=1)
 
 
 def t1_slice(
