@@ -30,7 +30,8 @@ from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, RegionValues, SliceResult
 from inline.data.series import MapSeries, Quantity, SeriesIdentity
-from inline.pipeline import Pipeline, SliceProgress, make_map
+from inline.fit import make_map
+from inline.pipeline import Pipeline, SliceProgress
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Labels, dice_by_class
 from model.evaluation.outlines import smooth_outline

@@ -25,9 +25,8 @@ from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from model.synthesis.contrast_agent import ContrastAgent
+from model.synthesis.contrast_agent import USUAL_AGENT
 
-_BLOOD_T1_MS, _HAEMATOCRIT, _ECV = 330.0, 0.42, 0.27
 _SIZES: Final = {"": (1280, 800), "-large": (1920, 1080), "-narrow": (420, 900)}
 _PAUSE_S: Final = 1.0
 _COLOURS: Final = 256
@@ -38,8 +37,7 @@ _RANGES: Final = {"T1": (950.0, 30.0), "T2": (46.0, 2.5), "ECV": (26.0, 2.0)}
 
 def write(folder: Path, *, every_size: bool = False) -> list[Path]:
     """Write the figures, on request also of a large and of a narrow window; return their files."""
-    agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
-    native, post = simulate_examination(3), simulate_examination(3, agent=agent)
+    native, post = simulate_examination(3), simulate_examination(3, agent=USUAL_AGENT)
     written: list[Path] = []
     with ExitStack() as stack:
         settings = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "settings.toml"
@@ -57,7 +55,7 @@ def write(folder: Path, *, every_size: bool = False) -> list[Path]:
             server.address,
             header_xml(native),
             _paced(to_images(native, post)),
-            parameters={"haematocrit": _HAEMATOCRIT},
+            parameters={"haematocrit": USUAL_AGENT.haematocrit},
         )
         for name, size in _SIZES.items() if every_size else [("", _SIZES[""])]:
             window.open(address, *size)

@@ -27,7 +27,6 @@ from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
 from model.soft_dice import soft_dice
 
-SLICES: Final = 500
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
 _NO_CONTOUR_PX: Final = FRAME_PIXELS * 2.0**0.5
 """Distance where only one engine finds a contour: the diagonal of the frame, so that figures stay finite."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from calibration.gate import SLICES, GateReport, run_gate
+from calibration.gate import GateReport, run_gate
 from calibration.quantisation import distil, quantise
 from calibration.slices import map_slices
 from model.engines.base import Engine
@@ -34,7 +34,7 @@ _REEVALUATED: Final = 0.5
 
 def build_int8(
     weights: Path,
-    slices: int = SLICES,
+    slices: int,
     *,
     calibration_slices: int = CALIBRATION_SLICES,
     distil_steps: int = 0,
@@ -80,7 +80,7 @@ def build_int8(
 
 def gate_bf16(
     weights: Path,
-    slices: int = SLICES,
+    slices: int,
     *,
     beside_weights: bool = False,
     cache: EngineCache | None = None,

@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
-from inline.assembly.group import SHORTEST
+from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import measure, parts_with_values, segment_level, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
@@ -31,11 +30,11 @@ from inline.contouring.plausibility import (
 )
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
-from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
-from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.data.series import MappingSeries, MapSeries, Quantity, SlicePlace
+from inline.fit import NotFittedError, check_images, make_map, scaled
 from inline.motion import examine_motion, may_be_corrected, misaligned
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
@@ -46,11 +45,8 @@ from model.motion.correction import correct_motion
 from model.motion.signal_models import MolliModel
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
-from model.relaxometry.recovery import Recovery, check_recovery
 from model.relaxometry.t2prep import t2_map
 
-_FEWEST_OF_RECOVERY: Final = 4
-"""Images that :func:`model.relaxometry.recovery.check_recovery` needs."""
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
@@ -73,10 +69,6 @@ class Stage(StrEnum):
 
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
 """Stages of one slice: yields its network input, receives the network output, yields its result."""
-
-
-class NotFittedError(SeriesError):
-    """The images show saturation recovery, which the model of the fit does not describe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,83 +446,6 @@ class Pipeline:
         regions, source = with_z_scores(result.regions, ranges)
         notes = (*result.notes, note) if note else result.notes
         return replace(result, regions=regions, reference=source, notes=notes)
-
-
-def check_images(series: Series) -> tuple[Finding, ...]:
-    """Return the findings on the images of a series.
-
-    Raises:
-        NotFittedError: they show saturation recovery.
-    """
-    if not isinstance(series, MappingSeries):
-        return ()
-    flat = _flat(series)
-    found = Recovery()
-    if series.quantity is Quantity.T1 and np.count_nonzero(~flat) >= _FEWEST_OF_RECOVERY:
-        found = check_recovery(series.images[~flat], series.times_ms[~flat], signed=series.signed)
-    if found.saturation:
-        number = len(series.times_ms)
-        # MOLLI has a short time after each of its two or three inversions.
-        lacks = number < SHORTEST[Quantity.T1] or series.times_ms[1] > LATEST_FIRST_MS
-        few = f", or images of MOLLI are missing: {number} came" if lacks else ""
-        raise NotFittedError(
-            f"not fitted: the signal recovers from saturation (SASHA or alike){few}; the inversion "
-            "recovery of a MOLLI fit would give a wrong T1"
-        )
-    if Flag.SCALED_IMAGES in series.flags:
-        return ()
-    if flat.any():
-        return _without_signal(series.times_ms[flat], series.images[flat])
-    if found.off is None:
-        return ()
-    return (
-        (
-            Flag.SCALED_IMAGES,
-            f"The image of {series.times_ms[found.off]:g} ms lies {100.0 * found.by:+.0f} % of the signal "
-            "beside the recovery of the others: check its scale and its inversion time.",
-        ),
-    )
-
-
-def _flat(series: MappingSeries) -> NDArray[np.bool_]:
-    """Return the images whose pixels are all equal ``(n,)``; none where there are no others."""
-    pixels = [image[np.isfinite(image)] for image in series.images]
-    equal = np.array([bool(each.size) and each.min() == each.max() for each in pixels])
-    return equal & ~equal.all()
-
-
-def _without_signal(times_ms: NDArray[np.float64], images: NDArray[np.float32]) -> tuple[Finding, ...]:
-    """Return the finding of images of these times whose pixels are all equal."""
-    times = ", ".join(f"{time:g}" for time in times_ms)
-    values = ", ".join(f"{image[np.isfinite(image)][0]:g}" for image in images)
-    return (
-        (
-            Flag.SCALED_IMAGES,
-            f"The pixels of the image of {times} ms are all equal ({values}): the map is fitted to it too, "
-            "and may be wrong. Check how it was reconstructed, scaled and sent.",
-        ),
-    )
-
-
-def make_map(series: Series) -> ParametricMap:
-    """Return the map of a series: fitted, or the scanner's own.
-
-    Raises:
-        ValueError: too few images for the fit.
-    """
-    if isinstance(series, MapSeries):
-        return ParametricMap.of_values(series.values_ms)
-    if series.quantity is Quantity.T2:
-        return t2_map(series.images, series.times_ms)
-    return molli_map(series.images, series.times_ms, signed=series.signed)
-
-
-def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
-    """Return the map with its values and their standard deviations multiplied by a factor."""
-    if factor == 1.0:
-        return parametric
-    share = np.float32(factor)
-    return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
 
 
 def _beyond_frame(geometry: SliceGeometry) -> list[str]:

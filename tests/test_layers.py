@@ -23,6 +23,7 @@ LAYERS = (
     ("inline.emit",),
     ("inline.report",),
     ("inline.dicom.write",),
+    ("inline.fit",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
     ("inline.serving",),

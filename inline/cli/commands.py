@@ -14,8 +14,9 @@ from inline.cli.errors import ReportingGroup
 from inline.cli.host import doctor, service_unit
 from inline.cli.package import app as package
 from inline.cli.process import process
-from inline.cli.replay import demo, replay, synth
+from inline.cli.replay import replay
 from inline.cli.serving import keys, listen, serve, stream
+from inline.cli.simulate import demo, synth
 from inline.cli.training import train
 from inline.data.version import software_version
 

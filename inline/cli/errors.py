@@ -31,6 +31,8 @@ EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module
 """Modules that a core install does not bring, and the extra of each where the command states none."""
 INTERRUPTED: Final = 130
 """Exit code of a command that Ctrl-C ended and that can go on."""
+NOTHING_FOUND: Final = 3
+"""Exit code of a command that worked, but in which no slice gave a result."""
 _OURS: Final = ("bench", "calibration", "inline", "model")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from inline.cli.errors import require
+from inline.cli.errors import NOTHING_FOUND, require
 from inline.cli.options import (
     PREPARING,
     EngineOption,
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from inline.offline.process import Output, Processed
 
 _console = make_console()
-_NOTHING_FOUND: Final = 3
-"""Exit code where no slice gave a result, as of ``replay``."""
 
 
 def process(
@@ -139,7 +137,7 @@ def process(
     if problems:
         raise MyostreamError("; ".join(problems))
     if not given:
-        raise typer.Exit(_NOTHING_FOUND)
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def checked(reports: Iterable[Path]) -> list[Path]:

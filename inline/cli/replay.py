@@ -1,10 +1,9 @@
-"""Commands replay and demo, which send a file to a server, and synth, which writes one."""
+"""``myostream replay``: a file to a server, and the results that come back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
-from inline.cli.errors import require
+from inline.cli.errors import NOTHING_FOUND, require
 from inline.cli.options import (
     PREPARING,
     HaematocritOption,
@@ -29,7 +28,7 @@ from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
 from inline.serving.configuration import OPENRECON, Configuration
-from model.output import check_folder, check_outputs, write_json
+from model.output import check_outputs, write_json
 
 if TYPE_CHECKING:
     from inline.mrd.messages import Image
@@ -38,14 +37,8 @@ if TYPE_CHECKING:
     from inline.report.maps import ReportMap
 
 _console = make_console()
-_NOTHING_FOUND: Final = 3
-"""Exit code of a replay in which no slice gave a result."""
 _REMARK: Final = "DBG myostream: "
 """Beginning of a text of the server that is neither a warning nor an error."""
-_HAEMATOCRIT, _ECV, _BLOOD_T1_MS = 0.42, 0.27, 330.0
-"""Truth of the demo: a healthy man a quarter of an hour after contrast agent."""
-_BREATHING_MM: Final = (0.0, 8.0, 0.0)
-"""Displacement of the heart by breathing in each slice of the demo."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
@@ -127,11 +120,9 @@ def replay(
     for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
-    failed_slices = sum(bool(record["error"]) for record in results)
-    errors = len(missing) + failed_slices
-    numbers = counted(len(found) - failed_slices, "result") + (
-        f", {counted(errors, 'error')}" if errors else ""
-    )
+    given = sum(not record["error"] for record in results)
+    errors = len(rows) - given
+    numbers = counted(given, "result") + (f", {counted(errors, 'error')}" if errors else "")
     _console.print(f"{compared}; {numbers}; {seconds:.2f} s from the first image to the last reply")
     for text in written:
         _console.print(text, markup=False)
@@ -139,82 +130,8 @@ def replay(
         problems.append(f"{compared.lost} of {len(images)} images did not come back")
     if problems:
         raise MyostreamError("; ".join(problems))
-    if not found and config != Configuration.PASSTHROUGH:
-        raise typer.Exit(_NOTHING_FOUND)
-
-
-def synth(
-    output: Annotated[Path, Option("--output", "-o", callback=output_file, help="MRD file to write.")],
-    slices: Annotated[int, Option(min=1, max=500)] = 3,
-    seed: Annotated[int, Option(min=0)] = 1,
-    scheme: Annotated[str, Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
-    size: Annotated[int, Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
-) -> None:
-    """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
-    from inline.replay.simulate import simulate_examination, truth_file, write_examination
-
-    check_outputs(output, truth_file(output))
-    _keep_others(output)
-    try:
-        examination = simulate_examination(slices, seed, size=size, scheme=scheme)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    count = write_examination(output, examination)
-    simulated = counted(slices, "slice")
-    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {output}")
-
-
-def demo(
-    output: Annotated[Path, Option("--output", "-o", parser=path, help="Folder for all files.")] = Path(
-        "demo-output"
-    ),
-    slices: Annotated[int, Option(min=1, max=30)] = 3,
-) -> None:
-    """Simulate a heart before and after contrast agent, stream it to a server process, show the results."""
-    from inline.replay.simulate import simulate_examination, write_examination
-    from model.synthesis.contrast_agent import ContrastAgent
-
-    check_folder(output)
-    reports = [output] if find_spec("cmcrameri") else None
-    file = output / "examination.h5"
-    _keep_others(file)
-    agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
-    native = simulate_examination(slices, motion_mm=_BREATHING_MM)
-    post = simulate_examination(slices, motion_mm=_BREATHING_MM[::-1], agent=agent)
-    count = write_examination(file, native, post, agent)
-    _console.print(
-        f"Simulated {counted(slices, 'slice')}: T1 (MOLLI) and T2 (T2-prep), then T1 after contrast agent, "
-        f"{count} images in {file}. Haematocrit {_HAEMATOCRIT:g}, ECV {100 * _ECV:g} %. The heart moves by "
-        f"breathing up to {max(_BREATHING_MM):g} mm in a part of the slices."
-    )
-    replay(
-        file,
-        output / "results.h5",
-        json_file=output / "results.json",
-        overlays=output,
-        report=reports,
-        haematocrit=_HAEMATOCRIT,
-    )
-    if reports is None:
-        _console.print(
-            "No report page: matplotlib and cmcrameri are not installed; "
-            'they come with pip install -e ".[report]"',
-            markup=False,
-        )
-    _console.print(
-        "T1 is some 9 % below the truth, as with MOLLI on a scanner: the inversion is incomplete, and T2 "
-        "decays during the readout. In ECV most of this cancels. T2 is some 6 % below: three heartbeats "
-        "between the T2-prep images are too few for full recovery of the magnetisation."
-    )
-
-
-def _keep_others(file: Path) -> None:
-    """Raise an error for an existing file that is no simulated examination: it may be a measurement."""
-    from inline.replay.simulate import truth_file
-
-    truth = truth_file(file)
-    if file.exists() and not truth.exists():
-        raise MyostreamError(f"{file} is there already, without {truth.name} beside it; give another name")
+    if not given and config != Configuration.PASSTHROUGH:
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def _write_results(

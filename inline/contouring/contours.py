@@ -146,7 +146,7 @@ def finer_masks(probabilities: NDArray[np.float32]) -> tuple[tuple[Mask, Mask] |
     return masks, np.array([left, top], dtype=np.float64)
 
 
-def trace_outlines(mask: Mask, *, dominant_points: bool = True) -> list[FloatArray]:
+def trace_outlines(mask: Mask, *, dominant_points: bool) -> list[FloatArray]:
     """Return the outer outline ``(n, 2)`` of every connected part of a mask that encloses an area.
 
     Args:

@@ -33,6 +33,9 @@ DIGITS: Final = {Quantity.T1: 0, Quantity.T2: 1}
 TISSUE_MS: Final = {Quantity.T1: (150.0, LONGEST_MS["T1"]), Quantity.T2: (10.0, LONGEST_MS["T2"])}
 """Shortest and longest plausible median relaxation time of a region of tissue or blood, ms."""
 
+NAME_PATTERN: Final = r"series (\d{1,5}) slice (\d{1,5})"
+"""Pattern of :attr:`SeriesIdentity.name`, by which a replay reads it in texts of a server."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesIdentity:
@@ -49,6 +52,11 @@ class SeriesIdentity:
     slice_index: int
     description: str = ""
     time_stamp: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the slice for a user; slices are counted from 0."""
+        return f"series {self.series_index} slice {self.slice_index}"
 
 
 @dataclass(frozen=True, slots=True)

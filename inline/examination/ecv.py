@@ -60,9 +60,9 @@ class _NotMeasuredError(MyostreamError):
 
 def ecv_of_pair(
     pair: Pair,
-    settings: EcvSettings | None = None,
-    regions: RegionSettings | None = None,
-    ranges: ReferenceRanges | None = None,
+    settings: EcvSettings,
+    regions: RegionSettings,
+    ranges: ReferenceRanges,
 ) -> EcvResult:
     """Return partition coefficient and ECV of a pair; what prevents them is stated in the result.
 
@@ -89,11 +89,10 @@ def ecv_of_pair(
         registered = register(native, post)
     except _NotMeasuredError as error:
         return replace(empty, error=error.message, flags=(error.flag,))
-    found = _with_haematocrit(_with_flags(empty, pair), native, settings or EcvSettings())
-    areas = regions or RegionSettings()
-    measured = _measured(found, native, post, blood, registered, areas)
-    compared = replace(native, inset=areas.inset, flags=measured.flags)
-    return _compared(measured, compared, ranges or ReferenceRanges())
+    found = _with_haematocrit(_with_flags(empty, pair), native, settings)
+    measured = _measured(found, native, post, blood, registered, regions)
+    compared = replace(native, inset=regions.inset, flags=measured.flags)
+    return _compared(measured, compared, ranges)
 
 
 def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:

@@ -30,9 +30,9 @@ _LATE: Final = "missed its budget and has no contours"
 
 def examine(
     results: Iterable[SliceResult],
-    settings: EcvSettings | None = None,
-    regions: RegionSettings | None = None,
-    ranges: ReferenceRanges | None = None,
+    settings: EcvSettings,
+    regions: RegionSettings,
+    ranges: ReferenceRanges,
     *,
     earlier: Iterable[SliceResult] = (),
 ) -> Examination:
@@ -60,9 +60,7 @@ def examine(
     return Examination(slices, (*found, *without_partner(single, (*before, *slices))))
 
 
-def _ecv(
-    pair: Pair, settings: EcvSettings | None, regions: RegionSettings | None, ranges: ReferenceRanges | None
-) -> EcvResult:
+def _ecv(pair: Pair, settings: EcvSettings, regions: RegionSettings, ranges: ReferenceRanges) -> EcvResult:
     try:
         return ecv_of_pair(pair, settings, regions, ranges)
     except Exception as error:  # as of a slice

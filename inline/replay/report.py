@@ -17,7 +17,7 @@ from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
-from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
 from inline.replay.results import Record
 from inline.replay.run import map_values
@@ -28,13 +28,11 @@ NAME: Final = "report"
 """Name of the files in a folder, without suffix."""
 _STYLE: Final = 6
 """Values of a ROI attribute before its points: colour, thickness, style, visibility."""
-_NO_ECV: Final = re.compile(r"(?s)WRN myostream: ECV of series (\d{1,5}) slice (\d{1,5}): (.*)")
+_NO_ECV: Final = re.compile(rf"(?s)WRN myostream: ECV of {NAME_PATTERN}: (.*)")
 """Text of a server on a slice without ECV (inline/serving/slices.py)."""
 _LEVELS: Final = re.compile(r"(?s)DBG myostream: \d+ images? came\..* Levels: (.*)")
 """Summary of a server (inline/serving/summary.py)."""
-_LEVEL_OR_SLICE: Final = re.compile(
-    rf"({'|'.join(SliceLevel)})(?: \([^()]*\))?: |series (\d{{1,5}}) slice (\d{{1,5}}) \((\w+)\)"
-)
+_LEVEL_OR_SLICE: Final = re.compile(rf"({'|'.join(SliceLevel)})(?: \([^()]*\))?: |{NAME_PATTERN} \((\w+)\)")
 _NO_SEGMENTS: Final = (
     "No segments: the level of the slice was not known when its values were computed, or was another one."
 )

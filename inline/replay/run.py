@@ -17,7 +17,7 @@ import numpy as np
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, Contours
-from inline.data.series import Quantity
+from inline.data.series import NAME_PATTERN, Quantity
 from inline.data.time_stamps import TICKS, past_midnight
 from inline.emit.overlay import draw
 from inline.emit.record import ECV_ATTRIBUTE
@@ -26,7 +26,7 @@ from inline.replay.results import Ecv, Record, Slice, read_record
 from inline.replay.table import counted
 from model.output import atomic_output
 
-_PROBLEM: Final = re.compile(r"(?s)(?:ERR|WRN) myostream: series (\d{1,5}) slice (\d{1,5}) \((\w+)\): (.*)")
+_PROBLEM: Final = re.compile(rf"(?s)(?:ERR|WRN) myostream: {NAME_PATTERN} \((\w+)\): (.*)")
 """Text of a server on a slice that it could not work on."""
 
 _ALIKE: Final[tuple[Callable[[Image], Hashable], ...]] = (

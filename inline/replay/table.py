@@ -28,7 +28,7 @@ def make_table(
     title: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
-    texts: Container[str] = (),
+    texts: Container[str],
     *,
     width: int | None = None,
 ) -> Table:

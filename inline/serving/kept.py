@@ -86,7 +86,7 @@ class KeptSlices:
         result: SliceResult,
         session: str,
         settings: Settings,
-        ranges: ReferenceRanges | None = None,
+        ranges: ReferenceRanges,
         *,
         haematocrit_stated: bool = False,
         place: SlicePlace | None = None,
@@ -174,9 +174,7 @@ class KeptSlices:
             self._dropped[study] = self._dropped.get(study, 0) + 1
 
 
-def _ecv(
-    pair: Pair, slices: tuple[_Kept, _Kept], settings: Settings, ranges: ReferenceRanges | None
-) -> EcvResult:
+def _ecv(pair: Pair, slices: tuple[_Kept, _Kept], settings: Settings, ranges: ReferenceRanges) -> EcvResult:
     """Return the ECV of a pair of slices with the haematocrit of their connections."""
     given = {each.haematocrit for each in slices}
     of_patient = sorted({each.haematocrit for each in slices if each.stated and each.haematocrit is not None})

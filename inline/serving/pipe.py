@@ -42,9 +42,9 @@ class _KeepEarlier(Exception):  # noqa: N818
 def run(
     settings: Settings,
     *,
-    source: Path | None = None,
-    sink: Path | None = None,
-    configuration: Configuration | None = None,
+    source: Path | None,
+    sink: Path | None,
+    configuration: Configuration | None,
 ) -> bool:
     """Process one stream, from standard input to standard output or from file to file.
 

@@ -1,14 +1,35 @@
-"""Send queue of a connection, with back-pressure."""
+"""Send queue of a connection, with back-pressure, and the order of its results."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from inline.data.memory import Share, unlimited
 
 _TEXT_BYTES: Final = 1 << 20
+
+
+class InOrder:
+    """Calls functions in the order of their numbers, 0 first; safe between threads.
+
+    A function waits until those with smaller numbers were called. Every number must come.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, number: int, function: Callable[[], None]) -> None:
+        """Call the function of a number and those that waited for it, one at a time; none may wait."""
+        with self._lock:
+            self._ready[number] = function
+            while self._next in self._ready:
+                self._next += 1
+                self._ready.pop(self._next - 1)()
 
 
 class SendQueue:

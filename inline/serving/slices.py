@@ -36,7 +36,7 @@ from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
 from inline.serving.report import Report
 from inline.serving.scheduler import Owner
-from inline.serving.send_queue import SendQueue
+from inline.serving.send_queue import InOrder, SendQueue
 from inline.serving.service import Service
 from inline.serving.studies import Study, same_patient
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
@@ -62,26 +62,6 @@ _LATE_ECV: Final = (
     "{}; its images were not sent: a slice of the pair missed its budget, and the connection ended before "
     "its result. Send the series again, with a longer budget_ms"
 )
-
-
-class InOrder:
-    """Calls functions in the order of their numbers, 0 first; safe between threads.
-
-    A function waits until those with smaller numbers were called. Every number must come.
-    """
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._ready: dict[int, Callable[[], None]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, number: int, function: Callable[[], None]) -> None:
-        """Call the function of a number and those that waited for it, one at a time; none may wait."""
-        with self._lock:
-            self._ready[number] = function
-            while self._next in self._ready:
-                self._next += 1
-                self._ready.pop(self._next - 1)()
 
 
 @dataclass(slots=True)
@@ -401,8 +381,7 @@ class Slices:
     def _report_ecv(self, result: EcvResult) -> None:
         """Log an ECV result, and send its error to the peer."""
         # A replay reads it (inline/replay/report.py).
-        name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
-        self._state(name, result.notes, result.error, Severity.WARNING)
+        self._state(f"ECV of {result.native.name}", result.notes, result.error, Severity.WARNING)
 
     def _state(self, name: str, notes: Iterable[str], problem: str, severity: Severity) -> None:
         """Log notes and a problem of a result, and send the problem to the peer; empty for none."""

@@ -133,8 +133,8 @@ def final_levels(
 
 
 def slice_name(identity: SeriesIdentity, quantity: Quantity) -> str:
-    """Return the name of a slice for a user; slices are counted from 0."""
-    return f"series {identity.series_index} slice {identity.slice_index} ({quantity})"
+    """Return the name of a slice for a user."""
+    return f"{identity.name} ({quantity})"
 
 
 def _levels(slices: Iterable[FinalLevel]) -> str:

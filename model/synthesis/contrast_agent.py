@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
@@ -39,3 +40,7 @@ class ContrastAgent:
         share = self.ecv / (1.0 - self.haematocrit)
         t1[:, Tissue.MYOCARDIUM] = 1.0 / (1.0 / native.t1[:, Tissue.MYOCARDIUM] + share * rise)
         return replace(native, t1=t1)
+
+
+USUAL_AGENT: Final = ContrastAgent(blood_t1_ms=330.0, haematocrit=0.42, ecv=0.27)
+"""Of a healthy man."""

@@ -114,7 +114,7 @@ def left_ventricle(
     *,
     usual: bool,
     overload: Tensor,
-    apices: SmallApices | None = None,
+    apices: SmallApices | None,
 ) -> LeftVentricle:
     """Return the left ventricle.
 
@@ -206,7 +206,7 @@ def right_ventricle(
     *,
     usual: bool,
     overload: Tensor,
-    apices: SmallApices | None = None,
+    apices: SmallApices | None,
 ) -> RightVentricle:
     """Return the right ventricle.
 

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -11,21 +10,9 @@ from inline.__main__ import app
 from inline.data.results import ContourOffsets
 from model.evaluation import synthetic
 from model.evaluation.synthetic import diameter_mm, make_slices
+from tests.bench.test_evaluation import Oracle
 
 COUNT = 4
-
-
-class Oracle:
-    """Engine that returns known labels in turn, moved by whole pixels."""
-
-    name = "oracle"
-
-    def __init__(self, labels, right=0):
-        self._labels, self._right = iter(labels), right
-
-    def infer(self, images):
-        labels = np.roll(next(self._labels), self._right, axis=1)
-        return np.stack([(labels == value).astype(np.float32) for value in range(3)])[None]
 
 
 @pytest.fixture(scope="module")

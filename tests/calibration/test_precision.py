@@ -28,7 +28,7 @@ def weights(tmp_path, monkeypatch):
 @pytest.mark.parametrize("gate", [build_int8, gate_bf16])
 def test_a_cache_that_cannot_be_written_is_reported_before_the_gate(weights, gate):
     with pytest.raises(OSError, match="/proc/nowhere"):
-        gate(weights, cache=EngineCache(Path("/proc/nowhere")))
+        gate(weights, 100, cache=EngineCache(Path("/proc/nowhere")))
 
 
 @pytest.mark.parametrize(("gate", "name"), [(build_int8, "int8"), (gate_bf16, "bf16")])
@@ -37,7 +37,7 @@ def test_a_place_beside_the_weights_that_cannot_be_written_is_reported_before_th
 ):
     (weights / name).write_text("a file in the place of the folder")
     with pytest.raises(OutputError, match=f"weights/{name} is no folder"):
-        gate(weights, beside_weights=True, cache=EngineCache(tmp_path / "cache"))
+        gate(weights, 100, beside_weights=True, cache=EngineCache(tmp_path / "cache"))
 
 
 @dataclass(frozen=True)

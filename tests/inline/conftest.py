@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
+
+
+def wait_until(condition, timeout=30):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class RingEngine:

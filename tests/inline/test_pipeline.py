@@ -10,13 +10,12 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Assessment, Reviewer
 from inline.contouring.plausibility import of_values, poorly_fitted
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Insertions, SliceLevel
-from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity, SeriesIdentity
+from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
-from inline.pipeline import NotFittedError, Pipeline, SliceContext, SliceProgress, check_images
+from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 from model.insertion import heat_maps
@@ -683,39 +682,3 @@ def test_an_image_without_signal_is_named(slices, ring_engine, place, value):
     named = f"The pixels of the image of {slices[place].series.times_ms[1]:g} ms are all equal ({value:g})"
     assert [note.startswith(named) for note in result.notes].count(True) == 1
     assert Flag.MOVED not in result.flags
-
-
-@pytest.mark.parametrize(
-    ("times", "molli"),
-    [
-        (np.linspace(100.0, 3700.0, 5), True),
-        (np.linspace(100.0, 3700.0, 25), False),
-        # 5(3)3 without its first image: of the two inversions, one has no short time.
-        (np.array([260.0, 1180.0, 1260.0, 2180.0, 2260.0, 3180.0, 4180.0]), True),
-    ],
-)
-def test_images_that_recover_from_saturation_may_be_of_a_molli_that_lacks_others(times, molli):
-    number = len(times)
-    signal = 100.0 * (1.0 - np.exp(-times / 900.0))
-    images = np.broadcast_to(signal[:, None, None], (number, 64, 64)).astype(np.float32)
-    geometry = SliceGeometry.unoriented((1.5, 1.5), (64, 64))
-    series = MappingSeries(Quantity.T1, images, times, geometry, SeriesIdentity(0, 0))
-    with pytest.raises(NotFittedError, match="recovers from saturation") as raised:
-        check_images(series)
-    assert (f"images of MOLLI are missing: {number} came" in str(raised.value)) == molli
-
-
-@pytest.mark.parametrize("flat", [0, 1, 7])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_saturation_recovery_is_not_fitted_where_an_image_holds_no_signal(flat, scaled):
-    times = np.linspace(100.0, 3700.0, 8)
-    images = 100.0 * np.broadcast_to(1.0 - np.exp(-times / 900.0)[:, None, None], (8, 64, 64))
-    images = images * np.linspace(0.8, 1.2, 64)
-    images[flat] = 0.0
-    geometry = SliceGeometry.unoriented((1.5, 1.5), (64, 64))
-    flags = (Flag.SCALED_IMAGES,) if scaled else ()
-    series = MappingSeries(
-        Quantity.T1, images.astype(np.float32), times, geometry, SeriesIdentity(0, 0), flags=flags
-    )
-    with pytest.raises(NotFittedError, match="recovers from saturation"):
-        check_images(series)

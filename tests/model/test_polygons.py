@@ -23,6 +23,7 @@ from model.polygons import (
     ring_labels,
     signed_area,
 )
+from tests.shapes import circle
 
 CORNERS = st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12)
 
@@ -145,9 +146,8 @@ def test_a_polygon_around_the_whole_image_holds_all_of_it():
 
 
 def test_moving_outwards_grows_a_polygon_whichever_way_it_turns():
-    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 10
-    for outline in (circle, circle[::-1]):
+    drawn = circle(10.0, 0.0)
+    for outline in (drawn, drawn[::-1]):
         assert np.allclose(np.hypot(*outward(outline, 0.5).T), 10.5, atol=0.01)
 
 

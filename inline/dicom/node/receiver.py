@@ -86,9 +86,9 @@ class Receiver:
         self,
         settings: DicomSettings,
         received: ReceivedObjects,
-        context: ssl.SSLContext | None = None,
-        alive: Callable[[], None] = lambda: None,
-        reported: Callable[[Report], None] = lambda _: None,
+        context: ssl.SSLContext | None,
+        alive: Callable[[], None],
+        reported: Callable[[Report], None],
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 

@@ -15,7 +15,7 @@ from inline.dicom.write.source import DicomWriteError
 def capture(
     rgb: NDArray[np.uint8],
     *sources: OutputSource,
-    title: str = "Report (myostream)",
+    title: str,
     kind: str = "capture",
 ) -> Dataset:
     """Return a figure as Secondary Capture in the study of its slices.

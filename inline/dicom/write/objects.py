@@ -237,9 +237,7 @@ def dicom_sources(
             if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
         except Exception as error:  # of any kind, as in _attempt
-            identity = series.identity
-            name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
-            problems[identity] = _unwritten(name, error)
+            problems[series.identity] = _unwritten(f"{series.identity.name} {series.quantity}", error)
         else:
             keys.add(key)
             sources.append(source)
@@ -267,7 +265,7 @@ def write_ecv(
     placed: dict[str, list[EcvSource]] = {}
     for result in results:
         native, post = known.get(result.native), known.get(result.post)
-        name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
+        name = f"ECV of {result.native.name}"
         if native is None or (post is None and result.post is not None):
             problems.append(f"{name} is not written: its source images are not known")
             continue

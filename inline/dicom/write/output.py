@@ -89,8 +89,7 @@ class DicomSource:
     @property
     def name(self) -> str:
         """Name of the slice; nothing of the patient is in it."""
-        identity = self.result.identity
-        return f"series {identity.series_index} slice {identity.slice_index} {self.result.quantity}"
+        return f"{self.result.identity.name} {self.result.quantity}"
 
     @property
     def key(self) -> str:

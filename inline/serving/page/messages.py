@@ -38,9 +38,9 @@ def slice_message(
     connection: int,
     latency_ms: float,
     budget_ms: float,
-    replaces: Sequence[int] = (),
-    superseded: Sequence[int] = (),
-    texts: bool = False,
+    replaces: Sequence[int],
+    superseded: Sequence[int],
+    texts: bool,
 ) -> dict[str, Any]:
     """Return the message of one result.
 
@@ -98,9 +98,9 @@ def ecv_message(
     number: int,
     study: int,
     connection: int,
-    replaces: Sequence[int] = (),
-    superseded: Sequence[int] = (),
-    texts: bool = False,
+    replaces: Sequence[int],
+    superseded: Sequence[int],
+    texts: bool,
 ) -> dict[str, Any]:
     """Return the message of an ECV result; arguments as of :func:`slice_message`.
 
@@ -139,7 +139,7 @@ def levels_message(changes: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def slice_changes(result: SliceResult, *, texts: bool = False) -> dict[str, Any]:
+def slice_changes(result: SliceResult, *, texts: bool) -> dict[str, Any]:
     """Return the part of a slice's event that depends on its level; ``texts`` as of :func:`slice_message`."""
     return {
         "level": _level(result),
@@ -148,7 +148,7 @@ def slice_changes(result: SliceResult, *, texts: bool = False) -> dict[str, Any]
     }
 
 
-def ecv_changes(result: EcvResult, *, texts: bool = False) -> dict[str, Any]:
+def ecv_changes(result: EcvResult, *, texts: bool) -> dict[str, Any]:
     """Return the part of an ECV result's event that depends on its level; likewise."""
     found = _findings(result, texts=texts)
     return {

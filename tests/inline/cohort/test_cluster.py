@@ -140,7 +140,7 @@ def test_an_examination_that_ends_its_worker_is_given_up_alone(task, root, ring)
     from inline import read_mrd
     from inline.contouring.segment import network_input
     from inline.data.series import Quantity
-    from inline.pipeline import make_map
+    from inline.fit import make_map
     from model.frame import Frame
 
     bad = discover(root).examinations[3]

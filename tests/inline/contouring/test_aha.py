@@ -22,6 +22,7 @@ from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.t2prep import t2_map
+from tests.shapes import circle
 
 SHAPE = (120, 120)
 TO_APEX = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
@@ -36,11 +37,6 @@ def usual_short_axis():
     return SliceGeometry((0.0, 0.0, 0.0), tuple(-septum), tuple(down), (1.5, 1.5), SHAPE)
 
 
-def circle(radius, x=60.0, y=60.0):
-    angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
-    return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
-
-
 def ring_map(values):
     return ParametricMap(
         values.astype(np.float32),
@@ -50,7 +46,7 @@ def ring_map(values):
     )
 
 
-RING = Contours(circle(20), circle(30))
+RING = Contours(circle(20, 60.0), circle(30, 60.0))
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
 
 
@@ -113,7 +109,7 @@ def test_a_mirrored_or_turned_image_gives_the_same_segments():
         "mirrored": (mirrored, COLUMNS[:, ::-1] + 2.0 * ROWS),
         "turned": (turned, COLUMNS[:, ::-1].T + 2.0 * ROWS[:, ::-1].T),
     }
-    centre = Contours(circle(20, 59.5, 59.5), circle(30, 59.5, 59.5))
+    centre = Contours(circle(20, 59.5), circle(30, 59.5))
     expected = measure(ring_map(values), centre, SliceLevel.MID, angular_reference(usual))
     for name, (geometry, image) in seen.items():
         regions = measure(ring_map(image), centre, SliceLevel.MID, angular_reference(geometry))
@@ -242,7 +238,7 @@ def test_a_segment_in_a_gap_of_the_wall_has_no_value():
     radius = np.where((angle > 110.0) & (angle < 250.0), 29.99, 20.0)  # the septum is at 180 degrees
     endo = 60.0 + radius[:, None] * np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], axis=1)
     reference = angular_reference(usual_short_axis(), septum_degrees=180.0)
-    found = by_name(measure(ring_map(ROWS), Contours(endo, circle(30)), SliceLevel.BASAL, reference))
+    found = by_name(measure(ring_map(ROWS), Contours(endo, circle(30, 60.0)), SliceLevel.BASAL, reference))
     empty = {name for name, region in found.items() if region.median is None}
     assert empty == {"septum", "AHA 2 basal anteroseptal", "AHA 3 basal inferoseptal"}
 
@@ -259,7 +255,7 @@ def test_a_segment_in_a_gap_of_the_wall_has_no_value():
 def test_a_region_has_finite_values_or_none(x, y, radius, thickness, failing, level, value):
     failed = ring_map(np.random.default_rng(0).random(SHAPE) * value)
     failed.failed[:] = np.random.default_rng(1).random(SHAPE) < failing
-    contours = Contours(circle(radius, x, y), circle(radius + thickness, x, y))
+    contours = Contours(circle(radius, (x, y)), circle(radius + thickness, (x, y)))
     for region in measure(failed, contours, level, angular_reference(usual_short_axis())):
         values = (region.median, region.q1, region.q3, region.mean, region.sd)
         assert values == (None,) * 5 or np.isfinite(values).all()
@@ -274,7 +270,7 @@ def test_every_angle_has_one_segment(angle, number):
 
 @pytest.mark.parametrize("inset", [0.0, 0.1, 0.3])
 def test_a_pixel_counts_by_its_share_of_the_wall(inset):
-    contours = Contours(circle(6.3, 20.2, 19.7), circle(9.1, 20.2, 19.7))
+    contours = Contours(circle(6.3, (20.2, 19.7)), circle(9.1, (20.2, 19.7)))
     pixels, shares = wall_shares(contours, (40, 40), inset)
     drawn = np.zeros((40, 40))
     drawn[tuple(pixels.T)] = shares
@@ -291,7 +287,7 @@ def test_values_move_as_little_as_the_contours_do():
     random = np.random.default_rng(4)
     noisy = ring_map(random.normal(1000.0, 60.0, SHAPE))
     moved = [
-        measure(noisy, Contours(circle(4.0 + d, 60.0 + d), circle(7.5 + d, 60.0 + d)), None, None)[0].median
+        measure(noisy, Contours(*(circle(r + d, (60.0 + d, 60.0)) for r in (4.0, 7.5))), None, None)[0].median
         for d in np.linspace(0.0, 0.5, 51)
     ]
     assert np.abs(np.diff(moved)).max() < 2.0
@@ -422,7 +418,7 @@ def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
     """Pixels three times as high as wide: segments by angles in pixels would differ in area."""
     aspect = 3.0
     square = (1.0, aspect)
-    contours = Contours(*((circle(radius) - 60.0) / square + 60.0 for radius in (36.0, 54.0)))
+    contours = Contours(*(circle(radius, 0.0) / square + 60.0 for radius in (36.0, 54.0)))
     anterior, inferior = (
         60.0 + 54.0 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / aspect])
         for degrees in (240.0, 150.0)

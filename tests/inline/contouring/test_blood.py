@@ -9,6 +9,7 @@ from inline.contouring.blood import BORDER_MM, blood_t1, enhancement_by_blood
 from inline.data.results import BloodT1, ContourOffsets, Contours
 from inline.data.series import Enhancement
 from model.relaxometry.parametric_map import ParametricMap
+from tests.shapes import circle
 
 SHAPE = (80, 80)
 SPACING = (1.5, 1.5)
@@ -16,13 +17,8 @@ Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
 RADIUS = np.hypot(X - 40.0, Y - 40.0)
 
 
-def circle(radius):
-    angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
-    return np.stack([40.0 + radius * np.cos(angle), 40.0 + radius * np.sin(angle)], axis=1)
-
-
 def contours(endo):
-    return Contours(circle(endo), circle(endo + 7.0))
+    return Contours(circle(endo, 40.0), circle(endo + 7.0, 40.0))
 
 
 def parametric(values, sd=0.0):
@@ -72,7 +68,7 @@ def test_too_few_pixels_and_none_are_no_blood():
     values = parametric(cavity(1600.0, 1000.0, 3.0, ()))
     assert blood_t1(values, contours(3.0), SPACING) is None
     assert blood_t1(replace(values, failed=np.ones(SHAPE, bool)), contours(16.0), SPACING) is None
-    outside = Contours(circle(5.0) + 500.0, circle(9.0) + 500.0)
+    outside = Contours(circle(5.0, 540.0), circle(9.0, 540.0))
     assert blood_t1(values, outside, SPACING) is None
 
 

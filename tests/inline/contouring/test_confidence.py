@@ -34,13 +34,9 @@ from inline.pipeline import Pipeline
 from inline.replay.table import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.weights import weights_digest
+from tests.shapes import circle
 
 SIZE = 224
-
-
-def circle(radius, centre=(111.5, 111.5), points=96):
-    angle = np.linspace(0.0, 2.0 * np.pi, points, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=1)
 
 
 def ring_output(inner=20.0, outer=28.0, centre=(111.5, 111.5), blur=0.0):
@@ -64,7 +60,7 @@ def found_in(probabilities, contours, image=None):
     )
 
 
-RING = Contours(endo=circle(20.0), epi=circle(28.0))
+RING = Contours(endo=circle(20.0, 111.5), epi=circle(28.0, 111.5))
 
 
 def test_signals_of_a_clean_ring():
@@ -95,7 +91,7 @@ def test_soft_dice_of_half_probabilities():
 
 
 def test_displacement_and_missing_fits_are_shares_of_the_heart():
-    moved = Contours(endo=circle(12.0, centre=(115.5, 111.5)), epi=circle(24.0))
+    moved = Contours(endo=circle(12.0, centre=(115.5, 111.5)), epi=circle(24.0, 111.5))
     image = ring_image()
     image[:, :112] = -1.0  # half of the heart
     found = found_in(ring_output(12, 24), moved, image)
@@ -244,7 +240,7 @@ def test_the_reviewer_is_that_of_the_settings(weights):
     (weights / FILE).write_text(made(weights_digest(weights)).to_json())
     reviewer = Reviewer.of(Settings(weights=weights, review_below=0.6))
     assert reviewer.review_below == 0.6
-    contours = Contours(endo=circle(20.0), epi=circle(28.0))
+    contours = Contours(endo=circle(20.0, 111.5), epi=circle(28.0, 111.5))
     assert reviewer.assess(ring_output(), ring_image(), contours).confidence == pytest.approx(0.9)
     assert reviewer.assess(ring_output(), ring_image(), None).confidence == 0.0
     assert Reviewer().assess(ring_output(), ring_image(), contours).confidence is None
@@ -253,7 +249,7 @@ def test_the_reviewer_is_that_of_the_settings(weights):
 def test_probabilities_without_numbers_are_for_review():
     output = ring_output()
     output[:, 112, :] = np.nan
-    contours = Contours(endo=circle(20.0), epi=circle(28.0))
+    contours = Contours(endo=circle(20.0, 111.5), epi=circle(28.0, 111.5))
     found = Reviewer(made(), "", 0.5).assess(output, ring_image(), contours)
     assert found == Assessment(0.0, True, NOT_FINITE)
 

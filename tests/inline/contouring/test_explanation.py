@@ -11,6 +11,7 @@ from inline.contouring.confidence import SIGNALS, Calibration, load_calibration,
 from inline.contouring.explanation import Part, explain
 from inline.data.results import Contours
 from model.weights import DEFAULT
+from tests.shapes import circle
 
 NO_SIGNAL = "no signal stands out"
 
@@ -77,9 +78,7 @@ def test_the_distributed_calibration_names_undecided_probabilities():
     """Equal probabilities in and around contours that are otherwise those of a plain ring."""
     calibration, source = load_calibration(DEFAULT)
     assert calibration is not None, source
-    angle = np.linspace(0.0, 2.0 * np.pi, 96, endpoint=False)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    ring = Contours(endo=111.5 + 20.0 * circle, epi=111.5 + 28.0 * circle)
+    ring = Contours(circle(20.0, 111.5), circle(28.0, 111.5))
     y, x = np.mgrid[:224, :224]
     image = np.where(np.hypot(x - 111.5, y - 111.5) < 28, 1.0, 0.0).astype(np.float32)
     found = signals(np.full((3, 224, 224), 1 / 3, np.float32), image, ring)

@@ -10,6 +10,7 @@ from inline.contouring.insertion import LEAST_CONFIDENCE, find_insertions
 from inline.data.results import Contours, Insertions
 from model.frame import FRAME_PIXELS, Frame
 from model.insertion import heat_maps
+from tests.shapes import circle
 
 FRAME = Frame((FRAME_PIXELS, FRAME_PIXELS), (1.5, 1.5))
 CENTRE = np.array([100.0, 120.0])
@@ -17,12 +18,7 @@ EPI = 24.0
 """Radius of the epicardial contour, pixels of 1.5 mm."""
 
 
-def circle(radius):
-    angle = np.linspace(0.0, 2.0 * np.pi, 90, endpoint=False)
-    return CENTRE + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-RING = Contours(circle(0.7 * EPI), circle(EPI))
+RING = Contours(circle(0.7 * EPI, CENTRE), circle(EPI, CENTRE))
 
 
 def places(mid, width, turn, radius=EPI):

@@ -14,20 +14,16 @@ from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
 from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
-from inline.examination.ecv import ecv_of_pair
-from inline.examination.examine import examine
-from inline.examination.pairing import Pair
 from inline.mrd.image_header import ImageHeader
 from inline.replay.results import read_message, read_record
 from inline.replay.run import ecv_records, records
 from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
-from tests.inline.examination.phantom import SHAPE, t1_slice
+from tests.inline.examination.phantom import SHAPE, ecv_of, examined, t1_slice
 
 NATIVE = t1_slice(noise=0.03)
 POST = t1_slice(post=True, noise=0.03)
-KNOWN = EcvSettings(haematocrit=0.42)
-FOUND = ecv_of_pair(Pair(NATIVE, POST, "test"), KNOWN)
+FOUND = ecv_of(NATIVE, POST)
 TEMPLATE = ImageHeader(matrix_size=(SHAPE[1], SHAPE[0], 1), field_of_view=(1.0, 1.0, 8.0), slice=4)
 
 FIELDS_OF_1_3 = {
@@ -78,7 +74,7 @@ def test_clipped_pixels_are_counted():
 
 
 def test_without_haematocrit_the_partition_coefficient_is_sent():
-    found = ecv_of_pair(Pair(NATIVE, POST, "test"), EcvSettings())
+    found = ecv_of(NATIVE, POST, EcvSettings())
     (image,) = ecv_images(found, TEMPLATE)
     assert image.meta()["DataRole"] == ("Image", "Quantitative", "LAMBDA")
     assert np.array_equal(image.pixels[0, 0], np.round(found.partition.astype(float) * 1000))
@@ -132,7 +128,7 @@ def test_certain_pixels_stay_grey_and_uncertain_ones_are_coloured():
 
 
 def test_an_error_makes_no_image_but_a_record():
-    (lonely,) = examine([POST], KNOWN).ecv
+    (lonely,) = examined([POST]).ecv
     assert ecv_images(lonely, TEMPLATE) == []
     content = read_message(json.loads(json.dumps(ecv_record(lonely), allow_nan=False)))
     assert content["error"] == "there is no native T1 map"

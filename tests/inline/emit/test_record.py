@@ -28,6 +28,7 @@ from inline.replay.results import read_record
 from inline.replay.table import line, results_table
 from inline.serving.slices import _fields
 from model.relaxometry.parametric_map import ParametricMap
+from tests.shapes import circle
 
 SHAPE = (16, 16)
 GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), SHAPE)
@@ -41,8 +42,6 @@ REGION = EMPTY | st.builds(RegionValues, NAMES, *[FINITE] * 5, st.integers(1, 9)
 def result(regions=(), **more):
     zeros = np.zeros(SHAPE, np.float32)
     parametric = ParametricMap(zeros + 950, zeros, zeros, zeros > 0)
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return SliceResult(
         identity=SeriesIdentity(1, 0),
         quantity=Quantity.T1,
@@ -50,7 +49,7 @@ def result(regions=(), **more):
         map=parametric,
         scanner_made=False,
         labels=np.zeros(SHAPE, np.uint8),
-        contours=Contours(8 + 3 * circle, 8 + 5 * circle),
+        contours=Contours(circle(3, 8, 12), circle(5, 8, 12)),
         regions=tuple(regions),
         **more,
     )

@@ -6,7 +6,13 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel, SliceResult
 from inline.data.series import Quantity, SeriesIdentity
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.examine import examine
+from inline.examination.pairing import Pair
+from inline.reference import ReferenceRanges
+from inline.settings import EcvSettings, RegionSettings
 from model.relaxometry.parametric_map import ParametricMap
+from tests.shapes import circle
 
 SHAPE = (128, 120)
 SPACING = (1.5, 1.5)
@@ -16,17 +22,14 @@ ENDO, EPI = 15.0, 22.0
 NATIVE, NATIVE_BLOOD, POST_BLOOD = 1000.0, 1600.0, 320.0
 """T1 in ms."""
 OUTSIDE = 1300.0
+KNOWN = EcvSettings(haematocrit=0.42)
+REGIONS, NO_RANGES = RegionSettings(), ReferenceRanges()
 AXES = ((0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 
 
 def post_t1(partition, native=NATIVE):
     """T1 of tissue after contrast agent by its partition coefficient."""
     return 1.0 / (1.0 / native + partition * (1.0 / POST_BLOOD - 1.0 / NATIVE_BLOOD))
-
-
-def circle(radius, centre):
-    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=1)
 
 
 def t1_slice(
@@ -89,3 +92,11 @@ def t1_slice(
         "blood": blood_value,
     }
     return SliceResult(**{**fields, **more})
+
+
+def ecv_of(native, post, settings=KNOWN, ranges=NO_RANGES):
+    return ecv_of_pair(Pair(native, post, "blood T1"), settings, REGIONS, ranges)
+
+
+def examined(results, settings=KNOWN):
+    return examine(results, settings, REGIONS, NO_RANGES)

@@ -9,18 +9,12 @@ from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity
-from inline.examination.ecv import at_level, ecv_of_pair
-from inline.examination.pairing import Pair
+from inline.examination.ecv import at_level
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import EcvSettings
-from tests.inline.examination.phantom import SHAPE, t1_slice
+from tests.inline.examination.phantom import SHAPE, ecv_of, t1_slice
 
-KNOWN = EcvSettings(haematocrit=0.42)
 NATIVE, POST = t1_slice(field_strength=1.5), t1_slice(post=True, field_strength=1.5)
-
-
-def of(native, post, settings=KNOWN, **more):
-    return ecv_of_pair(Pair(native, post, "test"), settings, **more)
 
 
 def by_name(result):
@@ -28,7 +22,7 @@ def by_name(result):
 
 
 def test_ecv_of_the_phantom_is_exact():
-    found = of(NATIVE, POST)
+    found = ecv_of(NATIVE, POST)
     assert (found.error, found.flags, found.masked) == ("", (), 0)
     assert found.haematocrit.source is HaematocritSource.GIVEN
     regions = by_name(found)
@@ -49,7 +43,7 @@ def test_regions_follow_a_scar_when_the_heart_has_moved():
         return np.where(np.abs(np.degrees(np.arctan2(v, -u))) <= 31.0, 0.92, 0.46)
 
     moved = t1_slice(post=True, partition_at=scar, shift=(3.4, -2.2), turn=14.0)
-    regions = by_name(of(t1_slice(), moved))
+    regions = by_name(ecv_of(t1_slice(), moved))
     assert regions[MID_SEPTUM].median == pytest.approx(2 * 26.68, abs=0.3)
     assert regions["AHA 12 mid anterolateral"].median == pytest.approx(26.68, abs=0.05)
     # Without the rotation, a fifth of mid-septum would be healthy muscle, and the mean 47.6 %.
@@ -59,7 +53,7 @@ def test_regions_follow_a_scar_when_the_heart_has_moved():
 def test_noise_gives_the_error_that_is_stated():
     values = []
     for seed in range(12):
-        found = of(
+        found = ecv_of(
             *(t1_slice(post=post, noise=0.04, shift=(0.4 * post, 0), seed=seed) for post in (False, True))
         )
         values.append([found.regions[0].mean, by_name(found)[MID_SEPTUM].mean])
@@ -71,12 +65,12 @@ def test_noise_gives_the_error_that_is_stated():
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     wall = np.abs(np.hypot(x - 60.0, y - 62.0) - 18.5) < 1.5
     assert found.ecv_sd[wall].mean() > np.std(found.ecv[wall])  # mixed pixels: an upper limit
-    still = of(t1_slice(noise=0.04), t1_slice(post=True, noise=0.04))
+    still = ecv_of(t1_slice(noise=0.04), t1_slice(post=True, noise=0.04))
     assert still.ecv_sd[wall].mean() == pytest.approx(np.std(still.ecv[wall]), rel=0.1)
 
 
 def test_without_haematocrit_there_is_the_partition_coefficient_alone():
-    found = of(NATIVE, POST, EcvSettings())
+    found = ecv_of(NATIVE, POST, EcvSettings())
     assert found.flags == (Flag.NO_HAEMATOCRIT,)
     assert "ecv.haematocrit" in found.notes[0]
     assert (found.haematocrit, found.ecv, found.ecv_sd) == (None, None, None)
@@ -86,17 +80,17 @@ def test_without_haematocrit_there_is_the_partition_coefficient_alone():
 
 
 def test_a_synthetic_haematocrit_is_used_on_request_and_marked():
-    found = of(NATIVE, POST, EcvSettings(synthetic=True))
+    found = ecv_of(NATIVE, POST, EcvSettings(synthetic=True))
     assert found.flags == (Flag.SYNTHETIC_HAEMATOCRIT,)
     assert found.haematocrit.source is HaematocritSource.SYNTHETIC
     assert found.haematocrit.value == pytest.approx(866.0 / 1600.0 - 0.1232, abs=1e-4)
     assert "not measured" in found.notes[0]
-    assert of(NATIVE, POST, EcvSettings(synthetic=True, haematocrit=0.4)).flags == ()
+    assert ecv_of(NATIVE, POST, EcvSettings(synthetic=True, haematocrit=0.4)).flags == ()
 
 
 def test_no_formula_no_synthetic_haematocrit():
     pair = (replace(each, field_strength=0.55) for each in (NATIVE, POST))
-    found = of(*pair, EcvSettings(synthetic=True))
+    found = ecv_of(*pair, EcvSettings(synthetic=True))
     assert found.flags == (Flag.NO_HAEMATOCRIT,)
     assert "0.55 T" in found.notes[0]
     assert found.regions[0].median is None
@@ -123,7 +117,7 @@ def test_no_formula_no_synthetic_haematocrit():
     ],
 )
 def test_what_prevents_ecv_is_an_error_and_nothing_is_invented(native, post, flag, words):
-    found = of(native, post)
+    found = ecv_of(native, post)
     assert found.flags == (flag,)
     assert re.search(words, found.error)
     assert (found.partition, found.ecv, found.regions, found.registration) == (None, None, (), None)
@@ -134,7 +128,7 @@ def test_values_outside_the_physical_range_are_counted_and_masked():
     place = (62, 60 - 18)  # in the wall
     values[place] = 5.0  # more contrast agent than blood has
     values[62, 60 + 18] = 1500.0  # longer than native
-    found = of(NATIVE, replace(POST, map=replace(POST.map, values_ms=values)))
+    found = ecv_of(NATIVE, replace(POST, map=replace(POST.map, values_ms=values)))
     assert found.masked == 2
     assert Flag.MASKED_VALUES in found.flags
     assert "2 pixels" in found.notes[0]
@@ -150,12 +144,12 @@ def test_walls_that_do_not_overlap_are_flagged():
     wide = replace(
         post.contours, endo=62 + (post.contours.endo - 62) * 1.4, epi=62 + (post.contours.epi - 62) * 1.2
     )
-    found = of(NATIVE, replace(post, contours=wide))
+    found = ecv_of(NATIVE, replace(post, contours=wide))
     assert Flag.NOT_REGISTERED in found.flags
 
 
 def test_a_scanners_map_has_no_error_of_its_values():
-    found = of(replace(NATIVE, scanner_made=True), POST)
+    found = ecv_of(replace(NATIVE, scanner_made=True), POST)
     assert found.partition_sd is None
     assert found.regions[0].standard_error is None
     assert any("no SD" in note for note in found.notes)
@@ -164,26 +158,26 @@ def test_a_scanners_map_has_no_error_of_its_values():
 @pytest.mark.parametrize("scale", [1.0, 1.0365])
 def test_a_fitted_and_a_scanners_map_are_flagged(scale):
     """T1 maps of one vendor are larger than the fit by 1.0365: ECV of one of each is wrong by 2 %."""
-    found = of(replace(NATIVE, scanner_made=True), replace(POST, t1_scale=scale))
+    found = ecv_of(replace(NATIVE, scanner_made=True), replace(POST, t1_scale=scale))
     assert found.flags == (Flag.SLICES_DO_NOT_MATCH,)
     assert "native map was made by the scanner, the post-contrast one fitted" in found.notes[0]
 
 
 def test_a_note_states_that_only_one_was_corrected_for_motion():
-    found = of(replace(NATIVE, motion_corrected=True), POST)
+    found = ecv_of(replace(NATIVE, motion_corrected=True), POST)
     assert found.notes == ("Only the native images were corrected for motion.",)
 
 
 def test_flags_of_both_slices_are_those_of_their_ecv():
     native = replace(NATIVE, flags=(Flag.REVIEW, Flag.THIN_WALL))
-    found = of(native, replace(POST, flags=(Flag.REVIEW,)), EcvSettings())
+    found = ecv_of(native, replace(POST, flags=(Flag.REVIEW,)), EcvSettings())
     assert found.flags == (Flag.REVIEW, Flag.THIN_WALL, Flag.NO_HAEMATOCRIT)
     assert found.notes[0] == "Flags of the native slice: review, thin-wall."
     assert found.notes[1] == "Flags of the post-contrast slice: review."
 
 
 def test_a_heart_that_the_native_image_cuts_off_has_no_segments():
-    found = of(replace(NATIVE, flags=(Flag.CUT_OFF,)), POST)
+    found = ecv_of(replace(NATIVE, flags=(Flag.CUT_OFF,)), POST)
     assert list(by_name(found)) == ["global", "septum", MID_SEPTUM]
     assert Flag.CUT_OFF in found.flags
     assert at_level(found, SliceLevel.BASAL).notes == found.notes
@@ -196,7 +190,7 @@ def test_the_native_slice_decides_on_the_segments_of_another_level(cut):
         replace(each, flags=(Flag.CUT_OFF,)) if name == cut else each
         for name, each in (("native", NATIVE), ("post-contrast", POST))
     )
-    found = of(replace(native, level=SliceLevel.APICAL), post)
+    found = ecv_of(replace(native, level=SliceLevel.APICAL), post)
     assert Flag.CUT_OFF in found.flags
     assert any("AHA" in name for name in by_name(found)) == (cut != "native")
     mid = at_level(found, SliceLevel.MID)
@@ -207,7 +201,7 @@ def test_failed_pixels_take_no_part():
     failed = POST.map.failed.copy()
     failed[50:60] = True
     post = replace(POST, map=replace(POST.map, failed=failed))
-    found = of(NATIVE, post)
+    found = ecv_of(NATIVE, post)
     assert not found.valid[50:60].any()
     assert found.regions[0].median == pytest.approx(26.68, abs=1e-3)
 
@@ -228,7 +222,7 @@ def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
         fitted = replace(fitted, sd_ms=np.where(noise, np.float32(400.0), poor.map.sd_ms))
         changed = replace(poor, map=fitted)
         native, post = (changed, post) if which == "native" else (native, changed)
-    found = of(native, post)
+    found = ecv_of(native, post)
     septal = ["septum", MID_SEPTUM, "AHA 8 mid anteroseptal", "AHA 9 mid inferoseptal"]
     assert [each.name for each in found.regions if each.partition_coefficient is None] == septal
     assert found.flags.count(Flag.POOR_FIT) == 1
@@ -237,7 +231,7 @@ def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
     (basal,) = (note for note in at_level(found, SliceLevel.BASAL).notes if note.startswith("No value of"))
     assert "AHA 2 basal anteroseptal" in basal
     assert "AHA 8" not in basal
-    unknown = of(native, post, EcvSettings())
+    unknown = ecv_of(native, post, EcvSettings())
     assert unknown.flags.count(Flag.POOR_FIT) == 1
     assert by_name(unknown)["septum"].partition_coefficient is None
 
@@ -245,10 +239,10 @@ def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
 def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
     common = {"quantity": "ECV", "field_strength": 1.5, "mean": 25.0, "sd": 2.0, "n": 30, "source": "site"}
     ranges = ReferenceRanges((ReferenceRange(region="global", **common),))
-    regions = by_name(of(NATIVE, POST, ranges=ranges))
+    regions = by_name(ecv_of(NATIVE, POST, ranges=ranges))
     assert regions["global"].z_score == pytest.approx((26.68 - 25.0) / 2.0, abs=1e-3)
     assert regions["septum"].z_score is None
-    synthetic = of(NATIVE, POST, EcvSettings(synthetic=True), ranges=ranges)
+    synthetic = ecv_of(NATIVE, POST, EcvSettings(synthetic=True), ranges=ranges)
     assert synthetic.regions[0].z_score is None
 
 
@@ -256,9 +250,9 @@ def test_another_level_renames_segments_or_leaves_them_out():
     common = {"quantity": "ECV", "field_strength": 1.5, "mean": 26.0, "sd": 2.0, "n": 30, "source": "site"}
     names = ("global", "AHA 7 mid anterior")
     ranges = ReferenceRanges(tuple(ReferenceRange(region=name, **common) for name in names))
-    mid = of(NATIVE, POST, ranges=ranges)
+    mid = ecv_of(NATIVE, POST, ranges=ranges)
     basal = at_level(mid, SliceLevel.BASAL)
-    measured = of(replace(NATIVE, level=SliceLevel.BASAL), POST)
+    measured = ecv_of(replace(NATIVE, level=SliceLevel.BASAL), POST)
     assert [each.name for each in basal.regions] == [each.name for each in measured.regions]
     assert [each.median for each in basal.regions] == [each.median for each in measured.regions]
     # The range of a segment holds for that one alone.

@@ -26,6 +26,7 @@ from inline.replay.run import (
     write_overlay,
 )
 from model.output import OutputError
+from tests.shapes import circle
 
 
 def image(stamp):
@@ -242,11 +243,6 @@ def test_an_overlay_that_is_not_written_is_an_error(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
-def circle(radius, centre=32.0):
-    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    return np.stack([centre + radius * np.cos(angle), centre + radius * np.sin(angle)], axis=1)
-
-
 def test_images_wait_for_their_time_stamps():
     images = [image(stamp) for stamp in (1000, 1040, 1120)]  # 0, 100 and 300 ms
     start = time.perf_counter()
@@ -285,7 +281,7 @@ def test_images_without_results_have_no_records():
 
 @pytest.mark.parametrize("scale", [1, 3, 4])
 def test_contours_are_drawn_where_they_lie(scale):
-    contours = Contours(endo=circle(10), epi=circle(16))
+    contours = Contours(endo=circle(10, 32.0), epi=circle(16, 32.0))
     grey = np.full((64, 64), 1000.0, np.float32)
     overlay = draw(grey, Quantity.T1, contours, scale).astype(int)
     assert overlay.shape == (64 * scale, 64 * scale, 3)
@@ -304,7 +300,7 @@ def test_the_window_goes_from_black_to_white():
 
 
 def test_an_overlay_on_disk_shows_the_map_and_its_contours(tmp_path):
-    contours = {name: {"pixels": circle(radius).tolist()} for name, radius in (("endo", 10), ("epi", 16))}
+    contours = {name: {"pixels": circle(size, 32.0).tolist()} for name, size in (("endo", 10), ("epi", 16))}
     both = Contours(*(np.array(contours[name]["pixels"]) for name in ("endo", "epi")))
     labels = rasterise(both, (64, 64))
     values = np.where(labels == 2, 500, 0).astype(np.uint16)  # 50.0 ms in tenths

@@ -14,9 +14,7 @@ from inline.replay.simulate import (
     write_examination,
 )
 from model.relaxometry.molli import molli_map
-from model.synthesis.contrast_agent import ContrastAgent
-
-AGENT = ContrastAgent(330.0, 0.42, 0.27)
+from model.synthesis.contrast_agent import USUAL_AGENT
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def slices():
 
 @pytest.fixture(scope="module")
 def post():
-    return simulate_examination(2, size=128, agent=AGENT)
+    return simulate_examination(2, size=128, agent=USUAL_AGENT)
 
 
 def test_post_contrast_images_follow_at_the_same_positions(slices, post):
@@ -63,7 +61,7 @@ def test_the_stated_slices_move(slices):
 
 def test_the_file_has_the_truth_of_both_and_of_ecv(slices, post, tmp_path):
     file = tmp_path / "examination.h5"
-    assert write_examination(file, slices, post, AGENT) == 38
+    assert write_examination(file, slices, post, USUAL_AGENT) == 38
     truth, problems = true_medians(file)
     assert problems == []
     assert {name for name, _ in truth} == {"T1", "T2", "T1 post-contrast", "ECV"}

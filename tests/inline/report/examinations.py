@@ -11,15 +11,11 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, InsertionPoint, Insertions, SliceLevel, SliceResult
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap
+from tests.shapes import circle
 
 SIZE = 128
 WALL = {("T1", "native"): 1030.0, ("T1", "post-contrast"): 480.0, ("T1", None): 990.0, ("T2", None): 48.0}
 SERIES = {("T1", "native"): 1, ("T1", "post-contrast"): 3, ("T1", None): 1, ("T2", None): 2}
-
-
-def circle(radius, centre):
-    angle = np.linspace(0.0, 2.0 * np.pi, 60, endpoint=False)
-    return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def make_slice(number=0, quantity="T1", enhancement="native", level="mid", z=None, at_mm=None, **changes):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours
 from inline.report.maps import CHEST_MM, HEART_MM, Kind, ReportMap, cut, report_maps
+from tests.shapes import circle
 
-from .examinations import circle, make_ecv, make_slice
+from .examinations import make_ecv, make_slice
 
 
 def test_kinds_of_an_examination(examination):

@@ -23,7 +23,7 @@ from inline.serving.kept import KeptSlices
 from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study
 from inline.settings import Settings, load_settings
-from tests.inline.examination.phantom import t1_slice
+from tests.inline.examination.phantom import NO_RANGES, t1_slice
 from tests.inline.serving.gated import Gated
 
 SIZE = 96
@@ -390,34 +390,34 @@ def late(result):
 def test_a_late_partner_is_named_until_its_result_comes(enhancement):
     kept, study = KeptSlices(1 << 30), Study()
     native = replace(SLICE, enhancement=enhancement)
-    assert kept.add(study, late(native), "a", SETTINGS) is None
-    assert kept.add(study, PARTNER, "b", SETTINGS) is None
+    assert kept.add(study, late(native), "a", SETTINGS, NO_RANGES) is None
+    assert kept.add(study, PARTNER, "b", SETTINGS, NO_RANGES) is None
     (lonely,) = kept.unpaired(study, "b")
     assert lonely.flags == (Flag.LATE,)
     assert lonely.error.endswith("slice of this position missed its budget and has no contours")
-    found = kept.add(study, replace(SLICE, flags=(Flag.LATE,)), "a", SETTINGS)
+    found = kept.add(study, replace(SLICE, flags=(Flag.LATE,)), "a", SETTINGS, NO_RANGES)
     assert found.regions[0].median == pytest.approx(26.68)
     assert kept.unpaired(study, "a") == kept.unpaired(study, "b") == []
 
 
 def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():
     kept, first, other = KeptSlices(2 * held(SLICE)), Study(), Study()
-    kept.add(first, SLICE, "a", SETTINGS)
+    kept.add(first, SLICE, "a", SETTINGS, NO_RANGES)
     for session in ("b", "d"):
-        kept.add(other, SLICE, session, SETTINGS)
-    assert kept.add(first, PARTNER, "c", SETTINGS) is None
+        kept.add(other, SLICE, session, SETTINGS, NO_RANGES)
+    assert kept.add(first, PARTNER, "c", SETTINGS, NO_RANGES) is None
     (lonely,) = kept.unpaired(first, "c")
     assert lonely.flags == (Flag.NO_NATIVE,)
     assert "1 T1 slices of this examination were dropped" in lonely.notes[-1]
-    assert kept.add(other, PARTNER, "b", SETTINGS).error == ""
+    assert kept.add(other, PARTNER, "b", SETTINGS, NO_RANGES).error == ""
 
 
 def test_a_dropped_slice_that_had_a_partner_is_counted_too():
     kept, study = KeptSlices(2 * held(SLICE)), Study()
-    assert kept.add(study, SLICE, "a", SETTINGS) is None
+    assert kept.add(study, SLICE, "a", SETTINGS, NO_RANGES) is None
     for session in ("b", "c"):
-        assert kept.add(study, PARTNER, session, SETTINGS).error == ""
-    assert kept.add(study, PARTNER, "d", SETTINGS) is None
+        assert kept.add(study, PARTNER, session, SETTINGS, NO_RANGES).error == ""
+    assert kept.add(study, PARTNER, "d", SETTINGS, NO_RANGES) is None
     (lonely,) = kept.unpaired(study, "d")
     assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
 
@@ -453,7 +453,7 @@ def test_ecv_measures_its_native_slice_alone_at_another_level():
     for each in slices:
         place = SlicePlace(each.identity, each.quantity, None, each.geometry, "a")
         study.add(place)
-        found = kept.add(study, each, "a", SETTINGS, place=place, measure=measure)
+        found = kept.add(study, each, "a", SETTINGS, NO_RANGES, place=place, measure=measure)
     assert found.level == "mid"
     assert measured == [1]
 
@@ -466,26 +466,28 @@ def test_a_late_native_slice_is_no_partner_before_its_repetition(stamp):
         replace(SLICE, identity=SeriesIdentity(series, 0, "", stamp * series)) for series in (1, 2)
     )
     for each in (replace(first, flags=(Flag.LATE,), contours=None, map=None), again):
-        assert kept.add(study, each, "a", SETTINGS) is None
-    assert kept.add(study, replace(first, flags=(Flag.LATE,)), "a", SETTINGS) is None
+        assert kept.add(study, each, "a", SETTINGS, NO_RANGES) is None
+    assert kept.add(study, replace(first, flags=(Flag.LATE,)), "a", SETTINGS, NO_RANGES) is None
     post = replace(PARTNER, identity=SeriesIdentity(3, 0, "", stamp * 3))
-    assert kept.add(study, post, "a", SETTINGS).native.series_index == 2
+    assert kept.add(study, post, "a", SETTINGS, NO_RANGES).native.series_index == 2
 
 
 def test_a_slice_larger_than_the_limit_is_not_kept():
     kept, study = KeptSlices(1000), Study()
-    assert kept.add(study, SLICE, "a", SETTINGS) is None
-    assert kept.add(study, PARTNER, "a", SETTINGS) is None
+    assert kept.add(study, SLICE, "a", SETTINGS, NO_RANGES) is None
+    assert kept.add(study, PARTNER, "a", SETTINGS, NO_RANGES) is None
     assert kept.unpaired(study, "a") == []
 
 
 def test_studies_do_not_mix_and_go_with_their_last_connection():
     kept, studies = KeptSlices(1 << 30), Studies()
     header = MeasurementHeader(study_uid="1.2.3")
-    kept.add(studies.of(header), SLICE, "a", SETTINGS)
-    assert kept.add(studies.of(replace(header, study_uid="1.2.4")), PARTNER, "b", SETTINGS) is None
-    assert kept.add(studies.of(MeasurementHeader()), PARTNER, "c", SETTINGS) is None
-    assert kept.add(studies.of(header), PARTNER, "d", SETTINGS).regions[0].median == pytest.approx(26.68)
+    kept.add(studies.of(header), SLICE, "a", SETTINGS, NO_RANGES)
+    assert kept.add(studies.of(replace(header, study_uid="1.2.4")), PARTNER, "b", SETTINGS, NO_RANGES) is None
+    assert kept.add(studies.of(MeasurementHeader()), PARTNER, "c", SETTINGS, NO_RANGES) is None
+    assert kept.add(studies.of(header), PARTNER, "d", SETTINGS, NO_RANGES).regions[0].median == pytest.approx(
+        26.68
+    )
     assert len(kept._kept) == 2  # the study without UID went with its connection
 
 
@@ -507,7 +509,7 @@ def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native,
     kept, study = KeptSlices(1 << 30), Study()
     for result, value in ((SLICE, native), (PARTNER, post)):
         settings = load_settings(ecv={"haematocrit": value, "synthetic": True})
-        found = kept.add(study, result, "a", settings, haematocrit_stated=value != 0.45)
+        found = kept.add(study, result, "a", settings, NO_RANGES, haematocrit_stated=value != 0.45)
     contradictory = native == 0.42 and post == 0.38
     assert (found.haematocrit and found.haematocrit.value) == expected
     assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
@@ -532,7 +534,7 @@ def test_every_pair_is_found_whichever_of_two_threads_is_first():
 
         def add(result, kept=kept, study=study, found=found, barrier=barrier):
             barrier.wait()
-            found.append(kept.add(study, result, "a", SETTINGS))
+            found.append(kept.add(study, result, "a", SETTINGS, NO_RANGES))
 
         threads = [Thread(target=add, args=(each,)) for each in (SLICE, PARTNER)]
         for thread in threads:

@@ -20,6 +20,7 @@ from inline.serving.metrics import Metrics
 from inline.serving.observers import Observer, Observers
 from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
+from tests.inline.conftest import wait_until
 from tests.inline.serving.gated import Gated
 
 
@@ -113,7 +114,7 @@ def test_a_client_that_leaves_does_not_take_images_and_loses_none(metrics, servi
         connection.sendall(encode(ConfigFile("passthrough")) + encode(Header(header)))
         data = b"".join(map(encode, images)) * (1 + (1 << 24) // size)  # more than the buffers hold
         threading.Thread(target=send, args=(connection, data), daemon=True).start()
-        wait_for(lambda: read(metrics)["myostream_images_in_transit",] > 3)
+        wait_until(lambda: read(metrics)["myostream_images_in_transit",] > 3)
         connection.close()  # reset
         found = until(metrics, "myostream_connections_open", 0)
     assert found["myostream_images_untaken_total",] > 0
@@ -129,13 +130,6 @@ def test_a_client_that_leaves_does_not_take_images_and_loses_none(metrics, servi
 def send(connection, data):
     with suppress(OSError):
         connection.sendall(data)
-
-
-def wait_for(condition, timeout=30):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_images_that_the_server_fails_to_send_are_lost(metrics):

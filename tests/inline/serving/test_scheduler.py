@@ -24,6 +24,7 @@ from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference
+from tests.inline.conftest import wait_until
 from tests.inline.serving.gated import Gated
 
 
@@ -376,13 +377,6 @@ def faulty(ring_engine):
 
     yield engine, chain, clock
     engine.released.set()
-
-
-def wait_until(condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("fault", ["wrong", "hangs"])

@@ -37,6 +37,7 @@ from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server, check_address
 from inline.settings import load_settings
 from model.relaxometry.t2prep import t2_map
+from tests.inline.conftest import wait_until
 
 
 def talk(address, data, *, shut=True):
@@ -49,13 +50,6 @@ def talk(address, data, *, shut=True):
         while received := connection.recv(1 << 16):
             messages += decoder.receive(received)
     return messages
-
-
-def wait_until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def originals(images):

@@ -8,6 +8,7 @@ import pytest
 
 from inline.serving import workers as workers_module
 from inline.serving.workers import Task, Workers
+from tests.inline.conftest import wait_until
 
 
 @pytest.fixture
@@ -26,13 +27,6 @@ def pool():
 
 def task(run, owner="a", rank=(0, 0), hung=lambda seconds: None, name="a task"):
     return Task(owner, name, lambda: rank, run, hung)
-
-
-def wait_until(condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_connections_take_turns(pool):

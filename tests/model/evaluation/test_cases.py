@@ -16,6 +16,7 @@ from inline.data.results import Contours
 from model.evaluation.cases import CaseError, read_kinds, read_slices
 from model.evaluation.errors import NothingFoundError
 from model.evaluation.metrics import agreement
+from tests.shapes import circle
 
 IMAGE = np.arange(30 * 20, dtype=np.float32).reshape(30, 20)
 
@@ -530,9 +531,7 @@ def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site, caplog):
 
 
 def ring(x, y, inner, outer):
-    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return Contours(endo=(x, y) + inner * circle, epi=(x, y) + outer * circle)
+    return Contours(circle(inner, (x, y)), circle(outer, (x, y)))
 
 
 def read_contours(folder, endo, epi, shape=(80, 90)):

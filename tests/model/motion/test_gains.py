@@ -8,7 +8,7 @@ from model.motion.correction import correct_motion
 from model.motion.gains import image_gains, odd_gain
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
-from model.synthesis.examination import simulate_slice
+from tests.model.motion.test_correction import simulated
 
 from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
 
@@ -20,11 +20,6 @@ def scaled(images, image, gain):
     changed = images.copy()
     changed[image] *= np.float32(gain)
     return changed
-
-
-def simulated(seed, quantity, motion_mm=0.0, kind="elastic"):
-    made = simulate_slice(seed, size=192, level=0.4, usual=True, motion_mm=motion_mm, motion=kind)
-    return MovingSeries.of(made, quantity)
 
 
 def with_gain(series, image, gain):

@@ -70,7 +70,7 @@ def thickness_mm(pathology, level):
     u, v = (each.expand(n, 128, 128) for each in (grid[None, None], grid[None, :, None]))
     levels = torch.full((n, 1, 1), level)
     state = torch.full((n,), int(pathology))
-    left = left_ventricle(draw, u, v, levels, state, usual=False, overload=torch.zeros(n, 1, 1))
+    left = left_ventricle(draw, u, v, levels, state, usual=False, overload=torch.zeros(n, 1, 1), apices=None)
     return (
         float(left.wall[:, 63, 40].mean()),
         float(left.wall[:, 63, 87].mean()),

@@ -16,7 +16,8 @@ from inline.dicom.write.output import common
 from inline.dicom.write.source import DicomWriteError
 from inline.emit.record import ecv_record
 from inline.examination.examine import examine
-from inline.settings import EcvSettings
+from inline.reference import ReferenceRanges
+from inline.settings import EcvSettings, RegionSettings
 from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
@@ -41,7 +42,7 @@ def slices(request, scanned, tmp_path_factory, ring_engine, provenance):
 
 
 def examined(slices, settings=KNOWN):
-    return examine([each.result for each in slices], settings).ecv
+    return examine([each.result for each in slices], settings, RegionSettings(), ReferenceRanges()).ecv
 
 
 def test_a_map_holds_ecv_in_percent_in_the_place_of_the_native_slice(slices):

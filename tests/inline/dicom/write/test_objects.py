@@ -474,11 +474,11 @@ def test_names_of_any_script_are_kept(source, tmp_path, name):
 
 def test_a_capture_refuses_what_is_no_figure(source):
     with pytest.raises(DicomWriteError, match="uint8"):
-        capture(np.zeros((4, 4)), source)
+        capture(np.zeros((4, 4)), source, title="x")
     with pytest.raises(DicomWriteError, match="at least one slice"):
-        capture(np.zeros((4, 4, 3), np.uint8))
+        capture(np.zeros((4, 4, 3), np.uint8), title="x")
     figure = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(again(capture(figure, source)).pixel_array, figure)
+    np.testing.assert_array_equal(again(capture(figure, source, title="x")).pixel_array, figure)
 
 
 def position_shared(image):

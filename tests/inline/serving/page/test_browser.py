@@ -10,13 +10,12 @@ import pytest
 from bench.browser import browser, executable
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
-from inline.examination.ecv import ecv_of_pair
-from inline.examination.pairing import Pair
 from inline.replay.client import exchange
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.page.feed import PageFeed
-from inline.settings import EcvSettings, MonitorSettings
+from inline.settings import MonitorSettings
+from tests.inline.examination.phantom import ecv_of
 from tests.inline.serving.page.test_feed import final, measured, repeated
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="there is no chromium")
@@ -148,7 +147,7 @@ def card(window, at):
 
 def test_ecv_in_words_and_numbers_and_the_final_level(window):
     (pipeline, native), (_, post) = measured(noise=0.02), measured(post=True, noise=0.02)
-    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    ecv = ecv_of(native, post)
     with feeding() as feed:
         window.open("http://{}:{}/".format(*feed.address))
         for each in (native, post):

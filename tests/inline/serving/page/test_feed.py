@@ -17,9 +17,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.series import SeriesIdentity, SlicePlace
-from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import without_partner
-from inline.examination.pairing import Pair
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.run import records
@@ -31,8 +29,8 @@ from inline.serving.page.feed import PageFeed
 from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
-from inline.settings import EcvSettings, MonitorSettings
-from tests.inline.examination.phantom import t1_slice
+from inline.settings import MonitorSettings
+from tests.inline.examination.phantom import ecv_of, t1_slice
 from tests.inline.serving.gated import Gated
 from tests.inline.serving.page.test_messages import NAME, result
 
@@ -215,7 +213,7 @@ def test_slices_of_one_identity_all_have_their_final_level(started):
 
 def test_ecv_has_the_final_level_of_its_native_slice(started):
     (pipeline, native), (_, post) = measured(), measured(post=True)
-    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    ecv = ecv_of(native, post)
     feed = started()
     with closing(Reader(feed.address)) as reader:
         feed.ecv_delivered(EcvDelivery("a", ecv, 1))
@@ -232,7 +230,7 @@ def test_ecv_has_the_final_level_of_its_native_slice(started):
 def test_ecv_replaces_the_error_of_a_slice_that_had_no_partner_yet(started):
     (_, native), (_, post) = measured(), measured(post=True)
     (lonely,) = without_partner([post], [post])
-    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    ecv = ecv_of(native, post)
     feed = started()
     with closing(Reader(feed.address)) as reader:
         for study in (1, 2):
@@ -256,7 +254,7 @@ def test_ecv_replaces_the_errors_of_both_slices_of_its_pair(started):
         for each in errors:
             feed.ecv_delivered(EcvDelivery("a", each, 1))
         numbers = [reader.next("ecv")["number"] for _ in errors]
-        ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+        ecv = ecv_of(native, post)
         feed.ecv_delivered(EcvDelivery("a", ecv, 1))
         whole = reader.next("ecv", images=["map"])
         assert (whole["replaces"], whole["superseded"]) == (numbers, [])
@@ -273,7 +271,7 @@ def repeated(result, series, *, along=0.0, **values):
 def test_a_newer_result_of_a_kind_and_position_supersedes_the_others(started):
     _, native = measured()
     _, post = measured(post=True)
-    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    ecv = ecv_of(native, post)
     again = repeated(native, 5, along=2.0)
     feed = started()
 
@@ -348,7 +346,7 @@ def test_ecv_of_an_earlier_acquisition_supersedes_none_of_a_later_one(started):
     feed = started()
     with closing(Reader(feed.address)) as reader:
         for native, post in pairs:
-            made = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+            made = ecv_of(native, post)
             feed.ecv_delivered(EcvDelivery("a", made, 1))
         numbers, gone = zip(
             *((each["number"], each["superseded"]) for each in (reader.next("ecv") for _ in pairs)),

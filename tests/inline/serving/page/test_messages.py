@@ -37,6 +37,7 @@ from inline.serving.tally import Tally
 from model.relaxometry.parametric_map import ParametricMap
 
 NAME = "Mustermann"
+NUMBERS = {"number": 3, "study": 1, "connection": 2, "replaces": (), "superseded": ()}
 GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (3, 4))
 
 
@@ -59,9 +60,7 @@ def result(**values):
 
 
 def made(texts=False, **values):
-    return slice_message(
-        result(**values), number=3, study=1, connection=2, latency_ms=12.34, budget_ms=500.0, texts=texts
-    )
+    return slice_message(result(**values), latency_ms=12.34, budget_ms=500.0, texts=texts, **NUMBERS)
 
 
 @pytest.mark.parametrize("step", STEPS.values())
@@ -146,7 +145,7 @@ def ecv(haematocrit=0.42, source=HaematocritSource.GIVEN, **values):
 
 
 def ecv_made(result, texts=False):
-    return ecv_message(result, number=3, study=1, connection=2, texts=texts)
+    return ecv_message(result, texts=texts, **NUMBERS)
 
 
 def test_ecv_has_its_map_values_errors_and_haematocrit():
@@ -190,7 +189,7 @@ def test_texts_of_a_sender_are_in_ecv_where_a_setting_allows_alone():
     assert NAME not in json.dumps(ecv_made(ecv())["event"])
     allowed = ecv_made(ecv(), texts=True)["event"]
     assert all(NAME in str(allowed[field]) for field in ("description", "notes"))
-    assert NAME not in json.dumps(ecv_changes(ecv()))
+    assert NAME not in json.dumps(ecv_changes(ecv(), texts=False))
 
 
 def test_state_and_connections():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.serving.slices import InOrder
+from inline.serving.send_queue import InOrder
 
 
 @given(st.permutations(range(12)))
