@@ -284,15 +284,17 @@ class SeriesAssembler:
         content, member = _content(image), _member(image, metadata)
         ready: list[Assembled] = []
         group = self._groups.get(key)
+        of_variant = self._variants.get(key) == member
         if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
             ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
                 return ready
-            if self._variants.get(key) == member:
+            if of_variant:
                 self._unused[_AMBIGUOUS] += 1
                 return ready
+            self._variants.pop(key, None)
             group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
         if not group.members.isdisjoint((member, content)):
@@ -506,7 +508,8 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
-        if group.ambiguous:
+        # The last image of a group of one is its first: a repetition begins with such an image.
+        if group.ambiguous and len(group.images) > 1:
             self._variants[key] = _member(group.images[-1], group.metadata[-1])
             _forget(self._variants)
         if self._is_scout(group):

@@ -193,6 +193,28 @@ def test_the_last_image_of_a_second_variant_starts_no_series():
     assert assembler.account().unused == {"with the counters of another image of its series": 8}
     repeated, _ = feed([*sent, *molli(repetition=1)], counted(8))
     assert len(repeated) == 2
+    third = replace(sent[-1], data=np.full((16, 16), 70.0, np.float32).tobytes())
+    assert len(feed([*sent, third], counted(8))[1]) == 1, "a third variant"
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["at once", "after a pause of the connection"])
+def test_a_series_whose_first_image_came_twice_before_it_keeps_its_first_image(idle):
+    """The first image is acquired anew after 3 s; both are broken off, and the series follows."""
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+
+    def stamped(each, second):
+        return replace(each, header=replace(each.header, acquisition_time_stamp=round(400 * (1000 + second))))
+
+    first = molli()[0]
+    anew = replace(first, data=np.full((1, 1, 16, 16), 9.0, np.float32).tobytes())
+    for second, each in ((0, first), (3, anew)):
+        assert not assembler.add(stamped(each, second), float(second))
+    if idle:
+        assembler.expire(60.0)
+    for k, each in enumerate(molli()):
+        again = replace(each, data=np.full((1, 1, 16, 16), 20.0 + k, np.float32).tobytes())
+        assembler.add(stamped(again, 63 + k), 63.0 + k)
+    assert [len(each.series.times_ms) for each in assembler.finish() if isinstance(each, Ready)] == [8]
 
 
 def test_a_series_index_of_its_own_for_each_image_is_named_as_the_reason():
