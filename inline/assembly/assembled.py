@@ -72,7 +72,7 @@ _BY_THEIR_SCALE: Final = (
     "signal, export the images with the slope 1 and the intercept 0."
 )
 _WRAPPED: Final = (
-    "Magnitudes of type int16 are below -16384 beside others above 16384: values above 32767 seem to have "
+    "Magnitudes of type int16 are below -16384 and above 16384 in one image: values above 32767 seem to have "
     "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
 )
 _ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"

@@ -1037,19 +1037,37 @@ def test_images_scaled_one_by_one_are_flagged():
 )
 def test_unsigned_magnitudes_that_were_sent_as_signed_are_flagged(gain, more, fields, flagged):
     """40,000 as a signed number of 16 bits is -25,536."""
+    share = np.linspace(0.1, 1.0, 256).reshape(1, 1, 16, 16)
     series = [
-        image(
-            int(np.uint16(gain * (i + 1)).view(np.int16)),
-            {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
-            dtype=np.int16,
-            set=i,
-            **fields,
+        replace(
+            image(
+                0,
+                {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
+                dtype=np.int16,
+                set=i,
+                **fields,
+            ),
+            data=(share * gain * (i + 1)).astype(np.uint16).tobytes(),
         )
         for i, time in enumerate(TIMES["5(3)3"])
     ]
     (ready,), _ = feed(series, counted(8))
     assert (Flag.CLIPPED_IMAGES in ready.flags) is flagged
     assert any("uint16" in note for note in ready.notes) is flagged
+
+
+def test_signed_images_that_are_called_magnitudes_are_not_taken_for_wrapped():
+    """No tissue is above half of the range while another one is below minus half."""
+    t1 = np.linspace(250.0, 1700.0, 256).reshape(1, 1, 16, 16)
+    series = [
+        replace(
+            image(0, {"SequenceDescription": "MOLLI", "InversionTime": time}, dtype=np.int16, set=i),
+            data=(30_000.0 * (1.0 - 2.0 * np.exp(-time / t1))).astype(np.int16).tobytes(),
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    (ready,), _ = feed(series, counted(8))
+    assert Flag.CLIPPED_IMAGES not in ready.flags
 
 
 def test_saturation_recovery_is_said_not_fitted():

@@ -871,6 +871,20 @@ def test_an_image_whose_rescale_cannot_be_used_is_not_read(name, text, tmp_path,
     assert f"Rescale{name} '{text}" in problem
 
 
+def test_signed_dicom_images_are_not_taken_for_wrapped_magnitudes(tmp_path, images):
+    """PixelRepresentation states the sign, whatever the range."""
+
+    def changes(data, image):
+        data.PixelRepresentation, signed = 1, data.pixel_array.astype(np.int32) * 30 - 20_000
+        data.PixelData = np.clip(signed, -30_000, 30_000).astype("<i2").tobytes()
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    assert found.series.images.min() >= 0.0
+    assert found.series.images.max() > 16_384.0
+    assert Flag.CLIPPED_IMAGES not in found.flags
+
+
 def real_world(*scales, unit="ms"):
     """Items of a real-world value mapping, by slope and intercept."""
     made = []
