@@ -70,8 +70,10 @@ _GE_COMPONENTS: Final = (ImageType.MAGNITUDE, ImageType.PHASE, ImageType.REAL, I
 """GE's (0043,xx2F) of the creator GEMS_PARM_01 (dcm2niix, GE/README.md)."""
 _TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _WIDER: Final = {
-    **dict.fromkeys((np.dtype(np.uint8), np.dtype(bool)), np.uint16),
-    **dict.fromkeys((np.dtype(np.int8), np.dtype(np.int16)), np.int32),
+    np.dtype(np.uint8): np.uint16,
+    np.dtype(bool): np.uint16,
+    np.dtype(np.int8): np.int32,
+    np.dtype(np.int16): np.int32,
 }
 """Types that MRD does not have, and next ones that hold their values. Signed numbers of 16 bits may be
 magnitudes that a sender of MRD has wrapped; DICOM states the sign (PixelRepresentation)."""
