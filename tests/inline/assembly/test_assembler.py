@@ -1815,6 +1815,20 @@ def test_no_other_t1_has_a_first_image_that_came_twice(times):
     assert series.flags == ()
 
 
+@pytest.mark.parametrize(
+    ("times", "counters"),
+    [
+        ([100, 100, 300, 300, 600, 600, 1200, 1200], by_index),
+        ([100, 100, 300, 600, 1200, 2400], lambda k: {"image_index": k + 1, "average": int(k == 1)}),
+    ],
+    ids=["each time", "by the counter"],
+)
+def test_averages_of_a_t1_are_no_first_image_that_came_twice(times, counters):
+    _, (series,) = feed(acquired(times, counters=counters))
+    assert len(series.series.times_ms) == len(times)
+    assert Flag.DUPLICATE_IMAGES not in series.flags
+
+
 @pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])
 def test_one_time_for_all_images_and_stamps_in_microseconds_show_no_break(counters):
     images = acquired([100] * 8, start=10**9, beat=1_000_000, counters=counters)
