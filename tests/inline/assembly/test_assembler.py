@@ -1087,6 +1087,17 @@ def test_saturation_times_of_gadgetron_are_saturation_recovery():
     assert "not fitted" in failed.error
 
 
+@pytest.mark.parametrize("time", ["0", "0.0", "-1"])
+def test_a_saturation_time_of_zero_or_less_is_none(time):
+    images = [
+        replace(image(i + 1.0, {**each.meta(), "GADGETRON_TS": time}), header=each.header)
+        for i, each in enumerate(molli())
+    ]
+    (ready,), _ = feed(images, counted(8))
+    assert ready.flags == ()
+    assert len(ready.series.times_ms) == 8
+
+
 def test_a_map_in_seconds_is_converted_and_noted():
     ready, _ = feed([image(0.95, {"DataRole": "T1"})])
     assert ready[0].series.values_ms[0, 0] == pytest.approx(950.0)
