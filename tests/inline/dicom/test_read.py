@@ -941,6 +941,42 @@ def test_a_map_whose_values_are_no_slope_and_intercept_is_not_read(unlike, why, 
     assert why in problem
 
 
+def test_a_map_of_real_world_values_needs_no_table(tmp_path, images):
+    def changes(data, image):
+        as_map(data, image)
+        lut(data, image)
+        data.RealWorldValueMappingSequence = real_world((1.25, 10.0))
+
+    image = of_slice(images)[-1]
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unlike", [lut, left_aligned])
+def test_pixels_of_other_images_may_have_tables_and_other_bits(unlike, tmp_path, images):
+    """A cine beside MOLLI is counted, and no problem."""
+
+    def cine(data, image):
+        del data.InversionTime
+        data.SeriesDescription = data.ProtocolName = "cine_sax"
+        data.SeriesInstanceUID, data.SeriesNumber = "2.25.99", 99
+        data.SOPInstanceUID = "2.25.98"
+        unlike(data, image)
+
+    members = of_slice(images)
+    for folder in ("molli", "cine"):
+        (tmp_path / folder).mkdir()
+    writer.classic(tmp_path / "molli", members, "siemens", study="2.25.7")
+    (path,) = writer.classic(tmp_path / "cine", members[:1], "siemens", study="2.25.7", changes=cine)
+    data = pydicom.dcmread(path)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.97"
+    data.save_as(path)
+    examination = only(tmp_path)
+    assert [len(each.series.times_ms) for each in examination.series] == [len(members)]
+    assert sum(examination.unused.values()) == 1
+
+
 @pytest.mark.parametrize(
     "items",
     [
