@@ -56,6 +56,7 @@ MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
 """Likewise."""
+_UNNAMED: Final = "named by the header alone beside images with times: a map needs a description of its own"
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _OTHER: Final = "for further reasons"
 _REASONS: Final = 64
@@ -562,7 +563,9 @@ class SeriesAssembler:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
             self._take_out(key)
-            self._unused["too few to be a mapping series"] += came
+            kind = group.metadata[0].recognised.kind
+            unnamed = came == 1 and kind is Kind.PERHAPS_MAP and group.quantity in self._timed
+            self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
             return []
         notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):

@@ -1133,7 +1133,9 @@ def test_an_image_without_a_name_is_no_map_beside_a_series_with_times(meta, firs
     ]
     ready += assembler.finish()
     assert [type(each.series) for each in ready] == [MappingSeries]
-    assert assembler.account().unused == {"too few to be a mapping series": 1}
+    ((reason, images),) = assembler.account().unused.items()
+    assert "a map needs a description of its own" in reason
+    assert images == 1
     named = image(950.0, {"SequenceDescription": "T1map_MOLLI"}, image_series_index=4)
     _, ready = feed([*series, named], header)
     assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
