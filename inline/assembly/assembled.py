@@ -13,7 +13,7 @@ from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
-from inline.assembly.times import Milliseconds, within_a_heartbeat
+from inline.assembly.times import ROUNDING_MS, Milliseconds, within_a_heartbeat
 from inline.assembly.timing import Remark, timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
@@ -50,8 +50,6 @@ _ALL_IMAGES: Final = (
     "The inversion times are those of ShMOLLI. All images are fitted, without its conditional choice of "
     "images (Piechnik et al. 2010), which makes native T1 some 10 % too short. Use the scanner's map."
 )
-_ROUNDING_MS: Final = 1.0
-"""Largest difference of equal times: some senders write whole milliseconds."""
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
 _NO_SCALE: Final = "{}: the pixels were taken as they are stored, and values in ms may be wrong."
@@ -72,7 +70,7 @@ _BY_THEIR_SCALE: Final = (
     "signal, export the images with the slope 1 and the intercept 0."
 )
 _WRAPPED: Final = (
-    "Magnitudes of type int16 are below -16384 beside others above 16384: values above 32767 seem to have "
+    "Magnitudes of type int16 are below -16384 and above 16384 in one image: values above 32767 seem to have "
     "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
 )
 _ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"
@@ -316,7 +314,7 @@ def _weighted_images(
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _first_anew(quantity, ms):
+    if note := _first_anew(group, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
@@ -374,25 +372,35 @@ def _is_shmolli(times: list[float]) -> bool:
     return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > LATEST_FIRST_MS / 2).all())
 
 
-def _first_anew(quantity: Quantity, ms: Milliseconds) -> str:
+def _first_anew(group: Group, ms: Milliseconds) -> str:
     """Return that the first image of a T1 series came again after at most three; empty if it did not.
 
-    Its inversion time is that of the protocol, the shortest, and comes once in an acquisition. Those after
-    other inversions are longer.
+    Its inversion time is that of the protocol, the shortest, and comes once in most acquisitions: those after
+    other inversions are longer. Of averages, each time comes equally often.
 
     Args:
-        quantity: T1 or T2.
+        group: images of the slice.
         ms: times in the order of arrival.
     """
     first = ms[0]
-    if quantity is not Quantity.T1 or first is None or first > min(time for time in ms if time is not None):
+    if group.quantity is not Quantity.T1 or first is None:
         return ""
-    again = [place for place, time in enumerate(ms) if time is not None and abs(time - first) <= _ROUNDING_MS]
-    if len(again) != 2 or again[1] >= FEWEST[quantity]:
+    if first > min(time for time in ms if time is not None):
+        return ""
+    equal = [
+        [place for place, other in enumerate(ms) if other is not None and abs(other - time) <= ROUNDING_MS]
+        for time in ms
+        if time is not None
+    ]
+    again, averages = equal[0], group.counter("average")
+    if len(again) != 2 or again[1] >= FEWEST[group.quantity]:
+        return ""
+    if averages[again[0]] != averages[again[1]] or all(len(each) == 2 for each in equal):
         return ""
     return (
         f"The first inversion time, {first:g} ms, came twice, and both images are fitted: the first one was "
-        "acquired anew, or the acquisition was broken off and repeated. Send a repetition as its own series."
+        "acquired anew, the acquisition was broken off and repeated, or the protocol has two inversions with "
+        "the same time. Send a repetition as its own series."
     )
 
 

@@ -27,7 +27,7 @@ from inline.assembly.repetition import (
     may_be_interleaved,
     seconds_after,
 )
-from inline.assembly.times import before_padding, in_ms, listed, within_a_heartbeat
+from inline.assembly.times import ROUNDING_MS, before_padding, in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -56,6 +56,7 @@ MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
 """Likewise."""
+_UNNAMED: Final = "named by the header alone beside images with times: a map needs a description of its own"
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _OTHER: Final = "for further reasons"
 _REASONS: Final = 64
@@ -284,15 +285,17 @@ class SeriesAssembler:
         content, member = _content(image), _member(image, metadata)
         ready: list[Assembled] = []
         group = self._groups.get(key)
+        of_variant = self._variants.get(key) == member
         if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
             ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
                 return ready
-            if self._variants.get(key) == member:
+            if of_variant:
                 self._unused[_AMBIGUOUS] += 1
                 return ready
+            self._variants.pop(key, None)
             group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
         if not group.members.isdisjoint((member, content)):
@@ -450,7 +453,9 @@ class SeriesAssembler:
         """Return the number of times in the header's list for a group; 0 where the images state others."""
         entries = group.listed(self._header)
         times = in_ms(entries, group.quantity)
-        agree = all(any(abs(time - each) <= 1.0 for each in times.known) for time in group.own_times.known)
+        agree = all(
+            any(abs(time - each) <= ROUNDING_MS for each in times.known) for time in group.own_times.known
+        )
         before = before_padding(entries)
         # A single zero may stand for a time that is not known, a preparation of 0 may come again.
         several = group.quantity is Quantity.T1 and len(entries) - before > 1
@@ -506,7 +511,8 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
-        if group.ambiguous:
+        # The last image of a group of one is its first: a repetition begins with such an image.
+        if group.ambiguous and len(group.images) > 1:
             self._variants[key] = _member(group.images[-1], group.metadata[-1])
             _forget(self._variants)
         if self._is_scout(group):
@@ -557,7 +563,9 @@ class SeriesAssembler:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
             self._take_out(key)
-            self._unused["too few to be a mapping series"] += came
+            kind = group.metadata[0].recognised.kind
+            unnamed = came == 1 and kind is Kind.PERHAPS_MAP and group.quantity in self._timed
+            self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
             return []
         notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):

@@ -147,7 +147,9 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     if isinstance(recognised, str):
         return recognised
     own += protocols
-    if _first(meta, _SATURATION_TIME) and recognised.quantity is not Quantity.T2:
+    saturation_ms = number(_first(meta, _SATURATION_TIME) or "0", _LARGEST)
+    saturated = saturation_ms is None or saturation_ms > 0.0
+    if saturated and recognised.quantity is not Quantity.T2:
         recognised = replace(recognised, saturation=True)
     agents = (
         *_all(meta, (_AGENT,)),

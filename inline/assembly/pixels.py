@@ -62,10 +62,13 @@ def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.flo
 
 
 def wrapped(images: Sequence[Image]) -> bool:
-    """Return whether unsigned magnitudes above 32,767 were sent as signed numbers of 16 bits."""
+    """Return whether unsigned magnitudes above 32,767 were sent as signed numbers of 16 bits.
+
+    One image then has values from both ends; signed images have each at other inversion times.
+    """
     stored = [each.pixels for each in images if each.header.image_type != ImageType.REAL]
     signed = [each for each in stored if each.dtype == np.int16]
-    return any(each.min() < -_HALF for each in signed) and any(each.max() > _HALF for each in signed)
+    return any(each.min() < -_HALF and each.max() > _HALF for each in signed)
 
 
 def has_sign(images: NDArray[np.float32]) -> bool:

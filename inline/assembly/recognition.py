@@ -49,6 +49,10 @@ _OTHER_MAPS: Final = frozenset(
     )
 )
 """Words in the names and image types of other images that are derived from a mapping series."""
+_OF_PROTOCOLS: Final = frozenset(
+    ("pd", "syn", "synthetic", "b1", "flip", "offset", "efficiency", "chi", "difference", "diff")
+)
+"""Those that name protocols too: "MOLLI flip 35"."""
 _OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
 """Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
@@ -136,7 +140,17 @@ def recognise(
     named, scout = _named(deciding), deciding in scouts
     sure = named is not None and _names(named, deciding)
     made_by = _lower(history)
-    if any("myostream" in text for text in made_by) or any(map(_RESULT.search, (*named_own, *added))):
+    acquired = timed or "ORIGINAL" in type_tokens
+    # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol. Value 3 of an image
+    # as acquired is M or the like.
+    as_acquired = timed and "ORIGINAL" in type_tokens
+    values = _thirds(types) if as_acquired else _type_values(types)
+    naming = type_tokens & set(map(_token, values))
+    confirming = {token for token in naming if not acquired or len(token) > 2}
+    by_type = _map_by_tokens(confirming, "image type")
+    # A site may call its protocol "myostream_T1".
+    by_name = (by_type or not as_acquired) and any(map(_RESULT.search, (*described, *added)))
+    if by_name or any("myostream" in text for text in made_by):
         return EARLIER
     marks = (*named_own, *added, *made_by, *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
@@ -147,17 +161,10 @@ def recognise(
         return "data role PSIR without an inversion time"
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
-    acquired = timed or "ORIGINAL" in type_tokens
-    confirming = {token for token in type_tokens if not acquired or len(token) > 2}
-    if timed and "ORIGINAL" in type_tokens:
-        # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol. Value 3 of an
-        # image as acquired is M or the like.
-        parts = _type_parts(types)
-        confirming &= {third for before, third in pairwise(parts) if before in ("PRIMARY", "SECONDARY")}
-    if by_type := _map_by_tokens(confirming, "image type"):
+    if by_type:
         return by_type
-    in_types = {word for text in _lower(types) for word in _WORD.findall(text)}
-    if any(map(_OTHER_MAP.fullmatch, type_tokens)) or not _OTHER_MAPS.isdisjoint(in_types):
+    in_types = {word for value in _lower(values) for word in _WORD.findall(value)}
+    if any(map(_OTHER_MAP.fullmatch, naming)) or not _OTHER_MAPS.isdisjoint(in_types):
         return "its image type is that of another parameter than T1 or T2"
     if scout and not sure:
         return "named as a scout or localizer"
@@ -173,7 +180,8 @@ def recognise(
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (named_own or not listed) else ""
     # The images of a series whose times are listed may be phase-sensitive.
-    words = _OTHER_MAPS | ({"psir"} if "DERIVED" in type_tokens or not listed else set())
+    alone = "DERIVED" in type_tokens or not listed
+    words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
     if not acquired and (_STAR.search(name) or not words.isdisjoint(_WORD.findall(name))):
         return "its name is that of another parameter than T1 or T2"
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
@@ -184,7 +192,7 @@ def recognise(
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
     """Return the tokens of image types without those that name the weighting of an enhanced image."""
-    found = _type_parts(types)
+    found = [_token(value) for value in _type_values(types)]
     return {
         token
         for token, following in zip_longest(found, found[1:])
@@ -192,8 +200,15 @@ def _type_tokens(types: Iterable[str]) -> set[str]:
     }
 
 
-def _type_parts(types: Iterable[str]) -> list[str]:
-    return [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
+def _type_values(types: Iterable[str]) -> list[str]:
+    return [value for text in types for value in re.split(r"[\\/,]", text[:_LONGEST])]
+
+
+def _thirds(types: Iterable[str]) -> list[str]:
+    """Return the values 3 of image types."""
+    return [
+        third for second, third in pairwise(_type_values(types)) if _token(second) in ("PRIMARY", "SECONDARY")
+    ]
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:

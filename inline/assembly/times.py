@@ -22,8 +22,8 @@ _UNIT_MS: Final = {"ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "us
 _LARGEST: Final = 1e9
 _LAST_PARAMETER: Final = 64
 """Numbered user parameters that are read."""
-
-
+ROUNDING_MS: Final = 1.0
+"""Largest difference of equal times: some senders write whole milliseconds."""
 _HEARTBEAT_MS: Final = 200.0
 """Shortest step of inversion times to the next heartbeat: 80 ms less than a heartbeat, at 214 a minute. The
 frames of a TI scout are 15 to 60 ms apart."""

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
+from inline.assembly.times import ROUNDING_MS
 from inline.data.series import Enhancement
 from inline.data.time_stamps import TICKS, apart
 
 T = TypeVar("T")
 
-_ROUNDING_MS: Final = 1.0
-"""Largest difference of equal times: some senders write whole milliseconds."""
 _SAME_S: Final = 120.0
 """Longest time between the time stamps of twins: corrected images may bear that of their reconstruction."""
 _SAME: Final = 4
@@ -78,7 +77,7 @@ class Acquisition:
             return False
         if None not in (self.enhancement, other.enhancement) and self.enhancement is not other.enhancement:
             return False
-        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
+        shared = sum(any(abs(time - each) <= ROUNDING_MS for each in other.times) for time in self.times)
         if shared == len(self.times) == len(other.times) and self._follows_the_heartbeat:
             return True
         longest = max(_SAME_S * TICKS, _SAME * max(self._duration, other._duration))

@@ -69,8 +69,14 @@ _COMPONENTS: Final = {
 _GE_COMPONENTS: Final = (ImageType.MAGNITUDE, ImageType.PHASE, ImageType.REAL, ImageType.IMAGINARY)
 """GE's (0043,xx2F) of the creator GEMS_PARM_01 (dcm2niix, GE/README.md)."""
 _TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
-_WIDER: Final = {np.dtype(np.uint8): np.uint16, np.dtype(np.int8): np.int16, np.dtype(bool): np.uint16}
-"""Types that MRD does not have, and the next ones that hold their values."""
+_WIDER: Final = {
+    np.dtype(np.uint8): np.uint16,
+    np.dtype(bool): np.uint16,
+    np.dtype(np.int8): np.int32,
+    np.dtype(np.int16): np.int32,
+}
+"""Types that MRD does not have, and next ones that hold their values. Signed numbers of 16 bits may be
+magnitudes that a sender of MRD has wrapped; DICOM states the sign (PixelRepresentation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Frame:
         weighting: its image type where that states the weighting, as that of enhanced MR does; or empty.
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
-        weighted_scale: of the pixels with a time, or None.
+        weighted_scale: of the pixels with a time, or None. Of no mapping image, no scale is read.
         coloured: its pixels are numbers of colours, which nothing says to be values.
         unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
         copies: the same image in further files; their scales are their own.
@@ -200,8 +206,8 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     """Yield the frames of a DICOM image, read without its pixels.
 
     Raises:
-        DicomError: the number of frames, or the size of the image, is none, or its pixels do not end at the
-            lowest bit.
+        DicomError: the number of frames, or the size of the image, is none, or the pixels of a frame that may
+            be a mapping image do not end at the lowest bit.
     """
     count = _integer(image.get("NumberOfFrames")) or 1
     columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
@@ -210,19 +216,25 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
     stored, high = (_integer(image.get(name)) for name in ("BitsStored", "HighBit"))
-    if stored is not None and high is not None and high != stored - 1:
-        raise DicomError(
-            f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), not {stored - 1}; "
-            "such pixels are not read"
-        )
+    shifted = stored is not None and high is not None and high != stored - 1
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
     for index, header in enumerate(FrameHeader.of_frames(image, count)):
-        yield _frame(header, file, index, (columns, rows), alone=count == 1)
+        frame = _frame(header, file, index, (columns, rows), alone=count == 1)
+        if shifted and _may_be_mapping(frame.recognised, frame.times):
+            raise DicomError(
+                f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), which are not read"
+            )
+        yield frame
+
+
+def _may_be_mapping(recognised: Recognised | str, stated: Sequence[float | None]) -> bool:
+    """Return whether a frame may be a mapping image; the pixels of others, and their scale, are not used."""
+    return isinstance(recognised, Recognised) and (recognised.quantity is not None or timed(stated))
 
 
 def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *, alone: bool) -> Frame:
-    stated, weighted = times(header), weighted_scale(header)
+    stated = times(header)
     moment, day = _acquired(header)
     elements = _elements(header)
     own_type = header.text("FrameType") or header.text("ImageType")
@@ -234,7 +246,9 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         timed=timed(stated),
         listed=False,
     )
-    is_map = isinstance(recognised, Recognised) and recognised.kind is not Kind.WEIGHTED
+    kind = recognised.kind if isinstance(recognised, Recognised) else None
+    used = _may_be_mapping(recognised, stated)
+    weighted = weighted_scale(header) if used and kind is not Kind.MAP else None
     return Frame(
         file=file,
         index=index,
@@ -256,7 +270,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         recognised=recognised,
         weighting=own_type if _states_weighting(header, own_type) else "",
         times=stated,
-        scale=map_scale(header) if is_map else weighted,
+        scale=map_scale(header) if used and kind is not Kind.WEIGHTED else weighted,
         weighted_scale=weighted,
         coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),

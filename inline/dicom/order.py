@@ -16,6 +16,7 @@ from inline.assembly.geometry import Planes
 from inline.assembly.group import SHORTEST
 from inline.assembly.recognition import Kind
 from inline.assembly.repetition import BREAK_S, SAME_MS, first_again
+from inline.assembly.times import ROUNDING_MS
 from inline.data.series import Quantity
 from inline.data.time_stamps import DAY, TICKS
 from inline.dicom.frame import Frame
@@ -26,8 +27,6 @@ _DAY_S: Final = DAY // TICKS
 _LONGEST_S: Final = 43_200.0
 """Half a day: an examination takes less."""
 _LARGEST_COUNTER: Final = 65_535
-_ROUNDING_MS: Final = 1.0
-"""Largest difference of equal times: some senders write whole milliseconds."""
 _WHOLE: Final = {Quantity.T1: FEWEST[Quantity.T1], Quantity.T2: SHORTEST[Quantity.T2]}
 """Fewest images of an acquisition that a number separates from others."""
 _MOST: Final = 32
@@ -222,7 +221,7 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
             began, run, fewest = place, [], FEWEST[Quantity.T1]
         if time is not None and time.place.quantity is Quantity.T1:
             near = place > 0 and _break_s(timed[place - 1][0], frame) < BREAK_S
-            equal = bool(run) and abs(time.ms - run[0]) <= _ROUNDING_MS
+            equal = bool(run) and abs(time.ms - run[0]) <= ROUNDING_MS
             same = (equal and _differ(run)) or (bool(run) and first_again(run, time.ms, near=near))
             if len(run) >= fewest and same:
                 began, run, fewest = place, [], FEWEST[Quantity.T1]
@@ -291,7 +290,7 @@ def _break_s(before: Frame, frame: Frame) -> float:
 
 def _differ(times_ms: Sequence[float]) -> bool:
     ordered = sorted(times_ms)
-    return all(later - earlier > _ROUNDING_MS for earlier, later in pairwise(ordered))
+    return all(later - earlier > ROUNDING_MS for earlier, later in pairwise(ordered))
 
 
 def _reversed(direction: Triple) -> Triple:

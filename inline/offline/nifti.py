@@ -219,17 +219,28 @@ def _unit_ms(file: Path) -> float:
 
 def _field_strength(file: Path) -> float:
     """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
-    stated, _ = _stated(file, "MagneticFieldStrength")
+    stated, _ = _stated(file, "MagneticFieldStrength", needed=False)
     low, high = _FIELDS_T
     return float(stated) if type(stated) in (int, float) and low <= stated <= high else 0.0
 
 
-def _stated(file: Path, key: str, default: Any = None) -> tuple[Any, Path]:
-    """Return what the sidecars of a file state, with the sidecar that does; its own one without."""
+def _stated(file: Path, key: str, default: Any = None, *, needed: bool = True) -> tuple[Any, Path]:
+    """Return what the sidecars of a file state, with the sidecar that does; its own one without.
+
+    Raises:
+        SourceError: a sidecar before cannot be read; of inherited ones only where the key is ``needed``.
+    """
+    own = _sidecar(file)
     for sidecar in _sidecars(file):
-        if key in (content := _content(sidecar)):
+        try:
+            content = _content(sidecar)
+        except SourceError:
+            if needed or sidecar == own:
+                raise
+            continue
+        if key in content:
             return content[key], sidecar
-    return default, _sidecar(file)
+    return default, own
 
 
 def _sidecars(file: Path) -> Iterator[Path]:
@@ -242,7 +253,8 @@ def _sidecars(file: Path) -> Iterator[Path]:
     own_parts = own.stem.split("_")
     folder = file.absolute().parent
     while True:
-        found = [each for each in folder.glob(f"*{own_parts[-1]}.json") if each.name != own.name]
+        # Those of other images, which lie beside them, do not apply.
+        found = [each for each in folder.glob("*.json") if each.name != own.name and not _has_image(each)]
         parts = {each: each.stem.split("_") for each in found}
         yield from sorted(
             (each for each in found if _inherited(parts[each], own_parts)),
@@ -256,6 +268,10 @@ def _sidecars(file: Path) -> Iterator[Path]:
 def _inherited(parts: Sequence[str], own: Sequence[str]) -> bool:
     """Return whether a sidecar's name has the suffix of a file and, besides, only entities of it."""
     return parts[-1] == own[-1] and all(part in own and "-" in part for part in parts[:-1])
+
+
+def _has_image(sidecar: Path) -> bool:
+    return any(sidecar.with_suffix(suffix).exists() for suffix in (".nii", ".nii.gz"))
 
 
 def _sidecar(file: Path) -> Path:

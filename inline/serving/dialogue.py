@@ -193,7 +193,7 @@ class Dialogue:
             # Clients that have no header send a line of text in its place.
             why = self.loggable(error.message)
             _log.info("%s: no MRD header (%s); going on without one", self._name, why)
-            if xml.lstrip().startswith("<") or not xml.strip().isprintable():
+            if xml.lstrip().startswith("<") or not "".join(xml.split()).isprintable():
                 yield from self.say(f"{error}; the images are taken without a header", Severity.WARNING)
             unread = digest([xml.strip()])
             measurement = MeasurementHeader(patient=unread, content=unread)

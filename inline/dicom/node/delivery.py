@@ -32,6 +32,10 @@ _WARNINGS: Final = (0xB000, 0xB006, 0xB007)
 """Statuses of an object that is stored with a remark (PS3.4 B.2.3)."""
 
 
+_ENDED: Final = "it ended the association"
+_Kinds = tuple[tuple[str, str], ...]
+
+
 class Transport(Protocol):
     """Way to a destination."""
 
@@ -48,24 +52,32 @@ class StoreTransport:
         self._destination, self._calling, self._context = destination, calling, context
 
     def send(self, files: Sequence[Path]) -> Iterator[str]:
-        """Send files over one association, and a further one for those after each that ends it."""
-        left = list(files)
+        """Send files over one association, and a further one for those after each that ends it.
+
+        Where associations in a row end at their first file, and take together as long as a destination has to
+        respond, the others are left until the next attempt.
+        """
+        left = [(file, _kinds(file)) for file in files]
+        lost_s = 0.0
         while left:
+            start, before = monotonic(), len(left)
             for problem in self._send(tuple(left)):
                 yield problem
                 del left[0]
+            lost_s = lost_s + monotonic() - start if before - len(left) == 1 else 0.0
+            if lost_s >= _TIMEOUT_S:
+                yield from [_ENDED] * len(left)
+                return
 
-    def _send(self, files: Sequence[Path]) -> Iterator[str]:
+    def _send(self, files: Sequence[tuple[Path, _Kinds]]) -> Iterator[str]:
         """Yield the problems of the first files, up to the one that ends the association."""
-        metas = [read_file_meta_info(file) for file in files]
-        own = [(each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas]
-        # The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted.
-        default = [(kind, ImplicitVRLittleEndian) for kind, syntax in own if not syntax.is_compressed]
-        with self._associated(dict.fromkeys(own + default)) as association:
+        own = dict.fromkeys(kinds[0] for _, kinds in files)
+        default = dict.fromkeys(kind for _, kinds in files for kind in kinds[1:])
+        with self._associated(own | default) as association:
             if isinstance(association, str):
                 yield from [association] * len(files)
                 return
-            for number, file in enumerate(files):
+            for number, (file, _) in enumerate(files):
                 if number and not association.is_established:
                     return
                 start, status = monotonic(), None
@@ -80,7 +92,7 @@ class StoreTransport:
                     yield "" if stored else f"it answered with status 0x{status:04X}"
                     continue
                 if monotonic() - start < _TIMEOUT_S:
-                    yield "it ended the association"
+                    yield _ENDED
                 else:  # the others would have to wait as long
                     yield from ["it does not answer"] * (len(files) - number)
                 return
@@ -136,6 +148,16 @@ class StoreTransport:
         finally:
             if association.is_established:
                 association.release()
+
+
+def _kinds(file: Path) -> _Kinds:
+    """Return the SOP class of a file with its own transfer syntax, and with the default one.
+
+    The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted.
+    """
+    meta = read_file_meta_info(file)
+    kind, syntax = meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID
+    return ((kind, syntax), *([] if syntax.is_compressed else [(kind, ImplicitVRLittleEndian)]))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -193,6 +193,28 @@ def test_the_last_image_of_a_second_variant_starts_no_series():
     assert assembler.account().unused == {"with the counters of another image of its series": 8}
     repeated, _ = feed([*sent, *molli(repetition=1)], counted(8))
     assert len(repeated) == 2
+    third = replace(sent[-1], data=np.full((16, 16), 70.0, np.float32).tobytes())
+    assert len(feed([*sent, third], counted(8))[1]) == 1, "a third variant"
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["at once", "after a pause of the connection"])
+def test_a_series_whose_first_image_came_twice_before_it_keeps_its_first_image(idle):
+    """The first image is acquired anew after 3 s; both are broken off, and the series follows."""
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+
+    def stamped(each, second):
+        return replace(each, header=replace(each.header, acquisition_time_stamp=round(400 * (1000 + second))))
+
+    first = molli()[0]
+    anew = replace(first, data=np.full((1, 1, 16, 16), 9.0, np.float32).tobytes())
+    for second, each in ((0, first), (3, anew)):
+        assert not assembler.add(stamped(each, second), float(second))
+    if idle:
+        assembler.expire(60.0)
+    for k, each in enumerate(molli()):
+        again = replace(each, data=np.full((1, 1, 16, 16), 20.0 + k, np.float32).tobytes())
+        assembler.add(stamped(again, 63 + k), 63.0 + k)
+    assert [len(each.series.times_ms) for each in assembler.finish() if isinstance(each, Ready)] == [8]
 
 
 def test_a_series_index_of_its_own_for_each_image_is_named_as_the_reason():
@@ -1015,19 +1037,37 @@ def test_images_scaled_one_by_one_are_flagged():
 )
 def test_unsigned_magnitudes_that_were_sent_as_signed_are_flagged(gain, more, fields, flagged):
     """40,000 as a signed number of 16 bits is -25,536."""
+    share = np.linspace(0.1, 1.0, 256).reshape(1, 1, 16, 16)
     series = [
-        image(
-            int(np.uint16(gain * (i + 1)).view(np.int16)),
-            {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
-            dtype=np.int16,
-            set=i,
-            **fields,
+        replace(
+            image(
+                0,
+                {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
+                dtype=np.int16,
+                set=i,
+                **fields,
+            ),
+            data=(share * gain * (i + 1)).astype(np.uint16).tobytes(),
         )
         for i, time in enumerate(TIMES["5(3)3"])
     ]
     (ready,), _ = feed(series, counted(8))
     assert (Flag.CLIPPED_IMAGES in ready.flags) is flagged
     assert any("uint16" in note for note in ready.notes) is flagged
+
+
+def test_signed_images_that_are_called_magnitudes_are_not_taken_for_wrapped():
+    """No tissue is above half of the range while another one is below minus half."""
+    t1 = np.linspace(250.0, 1700.0, 256).reshape(1, 1, 16, 16)
+    series = [
+        replace(
+            image(0, {"SequenceDescription": "MOLLI", "InversionTime": time}, dtype=np.int16, set=i),
+            data=(30_000.0 * (1.0 - 2.0 * np.exp(-time / t1))).astype(np.int16).tobytes(),
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    (ready,), _ = feed(series, counted(8))
+    assert Flag.CLIPPED_IMAGES not in ready.flags
 
 
 def test_saturation_recovery_is_said_not_fitted():
@@ -1045,6 +1085,17 @@ def test_saturation_times_of_gadgetron_are_saturation_recovery():
     (failed,), _ = feed(series, counted(8))
     assert failed.flags == (Flag.SATURATION_RECOVERY,)
     assert "not fitted" in failed.error
+
+
+@pytest.mark.parametrize("time", ["0", "0.0", "-1"])
+def test_a_saturation_time_of_zero_or_less_is_none(time):
+    images = [
+        replace(image(i + 1.0, {**each.meta(), "GADGETRON_TS": time}), header=each.header)
+        for i, each in enumerate(molli())
+    ]
+    (ready,), _ = feed(images, counted(8))
+    assert ready.flags == ()
+    assert len(ready.series.times_ms) == 8
 
 
 def test_a_map_in_seconds_is_converted_and_noted():
@@ -1082,7 +1133,9 @@ def test_an_image_without_a_name_is_no_map_beside_a_series_with_times(meta, firs
     ]
     ready += assembler.finish()
     assert [type(each.series) for each in ready] == [MappingSeries]
-    assert assembler.account().unused == {"too few to be a mapping series": 1}
+    ((reason, images),) = assembler.account().unused.items()
+    assert "a map needs a description of its own" in reason
+    assert images == 1
     named = image(950.0, {"SequenceDescription": "T1map_MOLLI"}, image_series_index=4)
     _, ready = feed([*series, named], header)
     assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
@@ -1773,6 +1826,20 @@ def test_no_other_t1_has_a_first_image_that_came_twice(times):
     """Nominal times may be those of each inversion."""
     _, (series,) = feed(acquired(times, counters=by_index))
     assert series.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("times", "counters"),
+    [
+        ([100, 100, 300, 300, 600, 600, 1200, 1200], by_index),
+        ([100, 100, 300, 600, 1200, 2400], lambda k: {"image_index": k + 1, "average": int(k == 1)}),
+    ],
+    ids=["each time", "by the counter"],
+)
+def test_averages_of_a_t1_are_no_first_image_that_came_twice(times, counters):
+    _, (series,) = feed(acquired(times, counters=counters))
+    assert len(series.series.times_ms) == len(times)
+    assert Flag.DUPLICATE_IMAGES not in series.flags
 
 
 @pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])

@@ -59,6 +59,33 @@ def test_phase_sensitive_images_with_listed_times_are_a_series():
 
 
 @pytest.mark.parametrize(
+    "name", ["MOLLI T1 map flip 35", "T1_MOLLI_offset_50Hz", "t1map_high_efficiency", "t1_molli_B1_shim"]
+)
+def test_words_of_protocols_whose_times_are_listed_name_no_other_map(name):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind(name, listed=True).quantity is Quantity.T1
+    assert kind(name) == kind(name, DERIVED, listed=True) == other
+
+
+@pytest.mark.parametrize("types", [("M", "SD"), ("M", "NORM", "PD"), ("M", "B1", "FILTERED_MAP"), ("M_SNR",)])
+def test_further_values_of_the_image_type_name_no_other_map_of_an_image_as_acquired(types):
+    found = kind("MOLLI_T1", ("ORIGINAL", "PRIMARY", *types), timed=True)
+    if types == ("M_SNR",):
+        assert found == "its image type is that of another parameter than T1 or T2"
+    else:
+        assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+
+
+def test_a_protocol_that_is_named_after_myostream_makes_no_earlier_result():
+    own = {"own": ("SAX",), "listed": False}
+    found = recognise(**own, protocols=("MOLLI_myostream_T1",), types=DERIVED, timed=False)
+    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+    assert kind("MOLLI_myostream_T1", ORIGINAL, timed=True).kind is Kind.WEIGHTED
+    # Results that a scanner converts may state the protocol's time.
+    assert kind("MOLLI_myostream_T1", ("ORIGINAL", "PRIMARY", "T1 MAP"), timed=True) == EARLIER
+
+
+@pytest.mark.parametrize(
     "name", ["T2_map_gre_multiecho", "GRE_T2map_star", "Multi-Echo GRE T2 map", "T2*map"]
 )
 def test_several_echoes_of_a_gradient_echo_are_t2_star(name):

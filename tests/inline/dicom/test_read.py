@@ -871,6 +871,20 @@ def test_an_image_whose_rescale_cannot_be_used_is_not_read(name, text, tmp_path,
     assert f"Rescale{name} '{text}" in problem
 
 
+def test_signed_dicom_images_are_not_taken_for_wrapped_magnitudes(tmp_path, images):
+    """PixelRepresentation states the sign, whatever the range."""
+
+    def changes(data, image):
+        data.PixelRepresentation, signed = 1, data.pixel_array.astype(np.int32) * 30 - 20_000
+        data.PixelData = np.clip(signed, -30_000, 30_000).astype("<i2").tobytes()
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    assert found.series.images.min() >= 0.0
+    assert found.series.images.max() > 16_384.0
+    assert Flag.CLIPPED_IMAGES not in found.flags
+
+
 def real_world(*scales, unit="ms"):
     """Items of a real-world value mapping, by slope and intercept."""
     made = []
@@ -925,6 +939,42 @@ def test_a_map_whose_values_are_no_slope_and_intercept_is_not_read(unlike, why, 
     (problem,) = found.problems
     assert str(path) in problem
     assert why in problem
+
+
+def test_a_map_of_real_world_values_needs_no_table(tmp_path, images):
+    def changes(data, image):
+        as_map(data, image)
+        lut(data, image)
+        data.RealWorldValueMappingSequence = real_world((1.25, 10.0))
+
+    image = of_slice(images)[-1]
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unlike", [lut, left_aligned])
+def test_pixels_of_other_images_may_have_tables_and_other_bits(unlike, tmp_path, images):
+    """A cine beside MOLLI is counted, and no problem."""
+
+    def cine(data, image):
+        del data.InversionTime
+        data.SeriesDescription = data.ProtocolName = "cine_sax"
+        data.SeriesInstanceUID, data.SeriesNumber = "2.25.99", 99
+        data.SOPInstanceUID = "2.25.98"
+        unlike(data, image)
+
+    members = of_slice(images)
+    for folder in ("molli", "cine"):
+        (tmp_path / folder).mkdir()
+    writer.classic(tmp_path / "molli", members, "siemens", study="2.25.7")
+    (path,) = writer.classic(tmp_path / "cine", members[:1], "siemens", study="2.25.7", changes=cine)
+    data = pydicom.dcmread(path)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.97"
+    data.save_as(path)
+    examination = only(tmp_path)
+    assert [len(each.series.times_ms) for each in examination.series] == [len(members)]
+    assert sum(examination.unused.values()) == 1
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,41 @@ def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
     assert examination.header.field_strength == 1.5
 
 
+def a_map(folder, name):
+    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), 1.05, np.float32), np.eye(4)), folder / name)
+
+
+def test_the_sidecar_of_an_image_beside_it_is_not_inherited(tmp_path):
+    for name in ("sub-01_T1map.nii.gz", "sub-01_acq-x_T1map.nii"):
+        a_map(tmp_path, name)
+    (tmp_path / "sub-01_T1map.json").write_text(json.dumps({"Units": "us", "MagneticFieldStrength": 7}))
+    ((examination,), opened) = read(tmp_path / "sub-01_acq-x_T1map.nii")
+    assert not opened.problems
+    np.testing.assert_allclose(examination.series[0].series.values_ms, 1050.0, rtol=1e-6)
+    assert examination.header.field_strength == 0.0
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", None])
+def test_an_inherited_sidecar_that_cannot_be_used_hides_no_field_strength(content, tmp_path):
+    (anat := tmp_path / "sub-01" / "anat").mkdir(parents=True)
+    a_map(anat, "sub-01_T1map.nii")
+    (anat / "sub-01_T1map.json").write_text('{"Units": "s"}')
+    inherited = tmp_path / "sub-01" / "T1map.json"
+    inherited.mkdir() if content is None else inherited.write_text(content)
+    (tmp_path / "T1map.json").write_text('{"MagneticFieldStrength": 3}')
+    ((examination,), opened) = read(anat)
+    assert not opened.problems
+    assert examination.header.field_strength == 3.0
+
+
+@pytest.mark.parametrize("name", ["a_**T1map.nii", "a_[1T1map.nii"])
+def test_a_file_name_is_no_pattern_of_sidecars(name, tmp_path):
+    a_map(tmp_path, name)
+    ((examination,), opened) = read(tmp_path / name)
+    assert not opened.problems
+    assert len(examination.series) == 1
+
+
 @pytest.mark.parametrize(("suffix", "value"), [("T1map", 1.05), ("T2map", 0.045)])
 def test_maps_of_bids_are_in_seconds(suffix, value, tmp_path):
     values = np.full((40, 48, 1), value, np.float32)

@@ -252,7 +252,12 @@ def test_the_first_header_after_images_is_said_to_have_come_late():
 
 @pytest.mark.parametrize(
     ("sent", "warned"),
-    [(decode(gzip.compress(b"<ismrmrdHeader/>")), True), ("Dummy XML header", False), ("", False)],
+    [
+        (decode(gzip.compress(b"<ismrmrdHeader/>")), True),
+        ("Dummy XML header", False),
+        ("two lines\r\n\tof text", False),
+        ("", False),
+    ],
 )
 def test_a_header_that_is_no_text_is_reported(sent, warned):
     texts = of(Text, decisions(ConfigFile("mapping"), Header(sent), IMAGE))

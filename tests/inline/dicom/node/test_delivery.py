@@ -74,6 +74,23 @@ def test_a_silent_archive_is_waited_for_once(breaking, files, monkeypatch):
     assert breaking.associations == 1
 
 
+def test_an_archive_that_ends_each_association_late_is_left_until_the_next_attempt(
+    breaking, files, monkeypatch
+):
+    monkeypatch.setattr(delivery, "_TIMEOUT_S", 1.0)
+    breaking.aborted, breaking.silent_s = (1, 2, 3, 4, 5), 0.6
+    assert list(transport(breaking).send(files)) == [ENDED] * 5
+    assert breaking.associations == 2
+
+
+def test_the_kinds_of_objects_are_read_once(breaking, files, monkeypatch):
+    read, reader = [], delivery.read_file_meta_info
+    monkeypatch.setattr(delivery, "read_file_meta_info", lambda file: read.append(file) or reader(file))
+    breaking.aborted = (1, 2, 3)
+    assert list(transport(breaking).send(files)) == [ENDED] * 3 + [""] * 2
+    assert read == files
+
+
 def test_after_a_break_an_archive_that_is_gone_is_the_reason(breaking, files):
     breaking.aborted = (2,)
     answers = transport(breaking).send(files)
