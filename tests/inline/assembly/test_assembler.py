@@ -434,8 +434,27 @@ def test_preparation_times_from_the_header():
         ((0, 25, 55), None, 3, [0, 25, 55]),
         ((10, 30, 60), None, 3, None),
         ((25, 40, 55), 4, 3, [0, 25, 40]),
+        ((25, 40, 55, 0, 0, 0), 3, 3, [25, 40, 55]),
+        ((25, 40, 55, 0, 0, 0), 4, 4, [0, 25, 40, 55]),
+        ((25, 40, 55, 0, 0, 0), None, 4, None),
+        ((25, 40, 55, 0), 3, 3, [25, 40, 55]),
+        ((25, 40, 55, 0), 4, 4, None),
+        ((25, 55, 0, 0, 0), 5, 5, [0, 0, 0, 25, 55]),
     ],
-    ids=["from 1", "0 left out", "no limit", "0 is listed", "ambiguous", "one is missing"],
+    ids=[
+        "from 1",
+        "0 left out",
+        "no limit",
+        "0 is listed",
+        "ambiguous",
+        "one is missing",
+        "padded",
+        "padded, 0 left out",
+        "padded, no limit",
+        "one zero pads",
+        "one zero is ambiguous",
+        "zeros are times",
+    ],
 )
 @pytest.mark.parametrize("first", [0, 1])
 def test_preparation_times_that_are_numbered_from_one(listed, limit, images, expected, first):
