@@ -504,6 +504,7 @@ class SeriesAssembler:
         self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
     ) -> list[Assembled]:
         group = self._take_out(key)
+        group.settle()
         self._done[key] = group.members
         _forget(self._done)
         if group.ambiguous:
@@ -545,6 +546,7 @@ class SeriesAssembler:
     def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
+        group.settle()
         expected, came = self._expected(group), len(group.images)
         fewest = FEWEST[group.quantity]
         different = len(set(group.own_times.known))

@@ -39,6 +39,19 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_HEAD_TIME: Final = "IceMiniHead"
+_JSON_TIME: Final = "InversionTime of DicomJson"
+_COMMENTED: Final = "comment"
+TIME_PLACES: Final = {
+    quantity: (
+        *names,
+        *((_HEAD_TIME, _JSON_TIME) if quantity is Quantity.T1 else ()),
+        _COMMENTED,
+        *(place.name for place in PLACES if place.quantity is quantity),
+    )
+    for quantity, names in _TIMES.items()
+}
+"""Places of times, in the order of precedence."""
 _SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
 _GADGETRON: Final = ("GADGETRON_ScaleRatio", "GADGETRON_ScaleOffset")
@@ -66,7 +79,7 @@ class ImageMetadata:
         description: of the series, from the image or else from the header, with what a chain added.
         recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
-        places: the readable ones by place, in the order of precedence; echo times among them.
+        places: the readable ones by place (:data:`TIME_PLACES`); echo times among them.
         scale: of its pixels; None where not stated.
         rescale: DICOM's rescale beside a Gadgetron scale, which is used; else None.
         unusable_scale: why a scale that is stated cannot be used, or empty.
@@ -187,11 +200,11 @@ def _times(
     """
     texts = [(name, text) for name in _TIMES[quantity] for text in _all(meta, (name,), empty=True)]
     if quantity is Quantity.T1:
-        texts += [("IceMiniHead", text) for text in minihead.values(head, "TI")[:1]]
-        texts += [("InversionTime of DicomJson", text) for text in [header.text("InversionTime")] if text]
+        texts += [(_HEAD_TIME, text) for text in minihead.values(head, "TI")[:1]]
+        texts += [(_JSON_TIME, text) for text in [header.text("InversionTime")] if text]
     for comment in comments:
         if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
-            texts.append(("comment", found[1]))
+            texts.append((_COMMENTED, found[1]))
     stated = [(name, Stated.read(text)) for name, text in texts]
     by_dicom = [
         (place, Stated(f"{ms:g}", ms))

@@ -571,6 +571,90 @@ def test_one_time_at_the_first_place_does_not_hide_others(elsewhere, same, name)
     assert len(twice) == 2
 
 
+def echo(ms):
+    return as_json(_00180081={"vr": "DS", "Value": [ms]})
+
+
+_PAIRS = (0, 0, 25, 25, 55, 55)
+_NOMINAL = [100] * 5 + [180] * 3
+
+
+@pytest.mark.parametrize(
+    ("metas", "expected"),
+    [
+        ([{"T2PrepDuration": ms, **echo(26 + k)} for k, ms in enumerate(_PAIRS)], _PAIRS),
+        ([{"T2PrepDuration": ms, **echo(25 + 0.3 * (k % 2))} for k, ms in enumerate(_PAIRS)], _PAIRS),
+        (
+            [
+                {"T2PrepDuration": ms, "ImageComments": f"T2 prep. duration = {ms + 0.3 * k} ms"}
+                for k, ms in enumerate(_PAIRS)
+            ],
+            _PAIRS,
+        ),
+        ([{"T2PrepDuration": 40, **echo(26 + k)} for k in range(6)], range(26, 32)),
+        (
+            [
+                {"InversionTime": one, **mini_head(ms)}
+                for one, ms in zip(_NOMINAL, TIMES["5(3)3"], strict=True)
+            ],
+            TIMES["5(3)3"],
+        ),
+        (
+            [
+                {"InversionTime": 300, **mini_head(one), **as_json(_00180082={"Value": [ms]})}
+                for one, ms in zip(_NOMINAL, TIMES["5(3)3"], strict=True)
+            ],
+            TIMES["5(3)3"],
+        ),
+        (
+            [{"InversionTime": ms, **mini_head(ms + k / 2)} for k, ms in enumerate(TIMES["5(3)3"])],
+            TIMES["5(3)3"],
+        ),
+        (
+            [{"InversionTime": 300, **(mini_head(ms) if k else {})} for k, ms in enumerate(TIMES["5(3)3"])],
+            TIMES["5(3)3"][1:],
+        ),
+    ],
+    ids=[
+        "echo times",
+        "echo times of averages",
+        "measured preparations",
+        "one preparation",
+        "one time an inversion",
+        "likewise at the second place",
+        "measured inversion times",
+        "one image lacks its own",
+    ],
+)
+@pytest.mark.parametrize("order", ["sent", "reversed", "alternating", "shuffled"])
+def test_the_place_of_times_is_the_same_in_any_order(metas, expected, order):
+    name = "T2map" if len(metas) == 6 else "MOLLI"
+    images = [image(k + 1.0, {"SeriesDescription": name, **each}, set=k) for k, each in enumerate(metas)]
+    orders = {
+        "sent": images,
+        "reversed": images[::-1],
+        "alternating": [*images[::2], *images[1::2]],
+        "shuffled": [images[(5 * k + 3) % len(images)] for k in range(len(images))],
+    }
+    _, (only,) = feed(orders[order], counted(len(images)))
+    assert only.series.times_ms.tolist() == sorted(expected)
+
+
+def test_interleaved_repetitions_with_measured_times_elsewhere_are_separated():
+    images = [
+        image(
+            k + 1.0 + 0.1 * repetition,
+            {"SeriesDescription": "MOLLI", "InversionTime": ms, **mini_head(ms + 0.7 * repetition - 2)},
+            set=k,
+            repetition=repetition,
+        )
+        for k, ms in enumerate(TIMES["5(3)3"])
+        for repetition in range(8)
+    ]
+    _, series = feed(images, MeasurementHeader(maxima={"set": 7, "repetition": 7}))
+    assert [each.series.times_ms.tolist() for each in series] == [sorted(TIMES["5(3)3"])] * 8
+
+
 def test_one_time_alone_is_named():
     _, (only,) = feed(molli([300] * 8), counted(8))
     assert "1 different inversion time (300 ms)" in only.error
