@@ -637,8 +637,7 @@ def _name(metadata: ImageMetadata) -> str:
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """Return the counters and times in which two images of a series differ."""
-    times = (time.text for places in metadata.places.values() for time in places.values())
-    return (*_counters(image), *(time.text for time in metadata.times.values()), *times)
+    return (*_counters(image), *(time.text for time in metadata.times.values()))
 
 
 def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:

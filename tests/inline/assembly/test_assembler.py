@@ -640,6 +640,18 @@ def test_the_place_of_times_is_the_same_in_any_order(metas, expected, order):
     assert only.series.times_ms.tolist() == sorted(expected)
 
 
+@pytest.mark.parametrize("elsewhere", [mini_head, lambda ms: {"ImageComments": f"TI {ms} ms"}])
+def test_two_variants_of_each_image_make_one_series_though_one_has_more_times(elsewhere):
+    variants = [
+        image(value * (k + 1), {"SeriesDescription": "MOLLI", "InversionTime": ms, **more}, set=k)
+        for k, ms in enumerate(TIMES["5(3)3"])
+        for value, more in ((1.0, elsewhere(ms)), (1.03, {}))
+    ]
+    _, (only,) = feed(variants, counted(8))
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert only.flags == (Flag.DUPLICATE_IMAGES,)
+
+
 def test_interleaved_repetitions_with_measured_times_elsewhere_are_separated():
     images = [
         image(
