@@ -1637,15 +1637,15 @@ def test_every_part_of_a_scale_that_cannot_be_used_is_flagged(name, text, stated
 
 
 @pytest.mark.parametrize("scale", [{"GADGETRON_ScaleRatio": 4}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
-@pytest.mark.parametrize("lacks", [None, 3])
-def test_a_scale_that_some_images_state_alone_is_noted(scale, lacks):
+@pytest.mark.parametrize("lacks", [(), (3,), range(4), range(6), range(1, 8)])
+def test_a_scale_that_some_images_state_alone_is_flagged(scale, lacks):
     images = [
-        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k == lacks else scale)})
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k in lacks else scale)})
         for k, ms in enumerate(TIMES["5(3)3"])
     ]
     _, (only,) = feed([replace(each, header=replace(each.header, set=k)) for k, each in enumerate(images)])
-    assert only.flags == (() if lacks is None else (Flag.SCALED_IMAGES,))
-    assert any("others none" in note for note in only.notes) == (lacks is not None)
+    assert only.flags == ((Flag.SCALED_IMAGES,) if lacks else ())
+    assert any("others none" in note for note in only.notes) == bool(lacks)
 
 
 @pytest.mark.parametrize(
