@@ -310,8 +310,8 @@ class SeriesAssembler:
             self._separate(key)
             key = self._key(image.header, metadata, quantity)
             group = self._groups[key]
-        self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
-        self._parts[quantity] |= self._parts_of(group)
+        self._longest[group.quantity] = max(self._longest.get(group.quantity, 0), len(group.images))
+        self._parts[group.quantity] |= self._parts_of(group)
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:

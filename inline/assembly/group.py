@@ -88,7 +88,7 @@ class Group:
         """Add an image with its metadata."""
         self.images.append(image)
         self.metadata.append(metadata)
-        if len(metadata.times) > 1 and metadata.recognised.quantity is None and not self.named:
+        if metadata.recognised.quantity is None and not self.named:
             self._settle_quantity(metadata.times)
         named = metadata.recognised.quantity is self.quantity
         self.named |= named
@@ -101,11 +101,11 @@ class Group:
             self._extents[name] = min(lowest, number), max(highest, number)
 
     def _settle_quantity(self, newest: Mapping[Quantity, Stated]) -> None:
-        """Take unnamed images for those of T1 while their preparation times are all 0, which are none."""
-        quantity = self.quantity
-        if newest[Quantity.T2].number != 0.0:
+        """Take unnamed images for those of T1 until one has a preparation time: 0, or no text, is none."""
+        quantity, inversion, preparation = self.quantity, newest.get(Quantity.T1), newest.get(Quantity.T2)
+        if preparation is not None and preparation.text and preparation.number != 0.0:
             quantity = Quantity.T2
-        elif len(self.images) == 1 and newest[Quantity.T1].number:
+        elif len(self.images) == 1 and inversion is not None and inversion.number:
             quantity = Quantity.T1
         if quantity is not self.quantity:
             self.quantity = quantity

@@ -533,6 +533,33 @@ def test_a_preparation_of_zero_beside_inversion_times_is_none():
         assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
 
 
+def test_a_missing_image_beside_a_preparation_of_zero_is_flagged():
+    def unnamed(slice_, count):
+        times = TIMES["5(3)3"][:count]
+        return [
+            image(k + 1.0, {"InversionTime": ms, "T2PrepDuration": 0}, set=k, slice=slice_)
+            for k, ms in enumerate(times)
+        ]
+
+    _, (first, second) = feed([*unnamed(0, 8), *unnamed(1, 7)], counted(8))
+    assert (first.flags, second.flags) == ((), (Flag.MISSING_IMAGES,))
+    t2 = [image(k + 1.0, {"T2PrepDuration": ms}, set=k, slice=2) for k, ms in enumerate((0, 25, 55))]
+    _, (first, last) = feed([*unnamed(0, 8), *t2], counted(8))
+    assert (first.quantity, last.quantity, last.flags) == (Quantity.T1, Quantity.T2, ())
+
+
+def test_an_inversion_time_of_the_first_image_alone_does_not_hide_preparation_times():
+    times = [{"InversionTime": 300, "T2PrepDuration": 0}, {"T2PrepDuration": 25}, {"T2PrepDuration": 55}]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)])
+    assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
+
+
+def test_an_empty_preparation_time_is_none():
+    times = [{"InversionTime": ms, "T2PrepDuration": ""} for ms in TIMES["5(3)3"]]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)], counted(8))
+    assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T1, sorted(TIMES["5(3)3"]))
+
+
 def as_json(**elements):
     content = {tag.strip("_"): value for tag, value in elements.items()}
     return {"DicomJson": base64.b64encode(json.dumps(content).encode()).decode()}
