@@ -23,6 +23,8 @@ _FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
 """Parameters of the signal model."""
 _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
+_OFFSET: Final = 0.05
+"""Largest difference of offsets that are one, as a share of the longest time."""
 
 Remark = tuple[Flag | None, str]
 """Finding, or a note without a reason code."""
@@ -90,13 +92,20 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
 
 
 def _are_joint(group: Group, ms: Milliseconds) -> bool:
-    """Return whether the times of the other quantity differ too, and are others than the images' own."""
+    """Return whether the times of the other quantity differ too, by more than an offset to the images' own."""
     (other,) = set(Quantity) - {group.quantity}
-    theirs = in_ms([each.times.get(other) for each in group.metadata], other).ms
-    apart = any(
-        own and time and abs(own - time) > _AGREEMENT_MS for own, time in zip(ms, theirs, strict=True)
-    )
-    return apart and min(_different(ms), _different(theirs)) > 1
+    stated = [each.times.get(other) for each in group.metadata]
+    numbers = [
+        (one.number, each.number)
+        for one, each in zip(group.stated, stated, strict=True)
+        if one and each and one.number is not None and each.number is not None
+    ]
+    if not numbers:
+        return False
+    # As stated, in whatever unit: the size of the times may give each quantity another one.
+    offsets = [one - each for one, each in numbers]
+    offset = max(offsets) - min(offsets) <= _OFFSET * max(map(max, numbers))
+    return not offset and min(_different(ms), _different(in_ms(stated, other).ms)) > 1
 
 
 def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:

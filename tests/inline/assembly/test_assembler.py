@@ -508,12 +508,14 @@ def test_a_joint_acquisition_of_t1_and_t2_is_not_fitted(name):
     assert "joint acquisition of T1 and T2" in only.error
 
 
-def test_preparation_times_may_stand_in_the_place_of_inversion_times_too():
+@pytest.mark.parametrize("times", [(0, 25, 40, 55), (0, 10, 25), (0, 10, 20), (5, 10, 15, 20)])
+@pytest.mark.parametrize("offset", [0, 0.4, 5])
+def test_preparation_times_may_stand_in_the_place_of_inversion_times_too(times, offset):
     images = [
-        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": prep, "TI": prep}, set=k)
-        for k, prep in enumerate((0, 25, 40, 55))
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": ms, "TI": ms + offset}, set=k)
+        for k, ms in enumerate(times)
     ]
-    assert times_of(images, None) == [0, 25, 40, 55]
+    assert times_of(images, None) == list(times)
 
 
 def test_a_preparation_of_zero_beside_inversion_times_is_none():
