@@ -154,8 +154,8 @@ class JsonHeader(Header):
         return ()
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the items or the value of an attribute, as a data set does."""
-        found = self.items(name) or self.value(name)
+        """Return the items of a sequence, else the value of an attribute, as a data set does."""
+        found = self.items(name) if name.endswith("Sequence") else self.value(name)
         return default if found is None else found
 
 

@@ -92,7 +92,7 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
 
 
 def _are_joint(group: Group, ms: Milliseconds) -> bool:
-    """Return whether the times of the other quantity differ too, by more than an offset to the images' own."""
+    """Return whether the times of the other quantity differ too, and not by one offset to the images' own."""
     (other,) = set(Quantity) - {group.quantity}
     stated = [each.times.get(other) for each in group.metadata]
     numbers = [

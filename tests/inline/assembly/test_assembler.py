@@ -788,6 +788,25 @@ def test_a_map_has_the_real_world_values_of_its_converted_header(rescale):
     assert (only.series.values_ms[3, 3], only.flags) == (pytest.approx(950.0), ())
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [
+        {"vr": "SH", "Value": ["ms"]},
+        {"vr": "SQ", "Value": ["ms"]},
+        {"vr": "UN", "InlineBinary": "bXM="},
+        {"Value": [1]},
+        {"Value": ["a", "b"]},
+        {"Value": [{}, "ms"]},
+        "ms",
+    ],
+)
+def test_a_unit_of_real_world_values_that_is_no_sequence_is_none(unit):
+    item = {"00409225": {"Value": [0.5]}, "00409224": {"Value": [0]}, "004008EA": unit}
+    attributes = as_json(_00409096={"vr": "SQ", "Value": [item]})
+    _, (only,) = feed([image(950.0, {"DataRole": "T1", **attributes})])
+    assert only.series.values_ms[3, 3] == 950.0
+
+
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
