@@ -27,7 +27,7 @@ from inline.assembly.repetition import (
     may_be_interleaved,
     seconds_after,
 )
-from inline.assembly.times import before_padding, in_ms, listed, within_a_heartbeat
+from inline.assembly.times import PERHAPS_ZERO, before_padding, in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -451,6 +451,8 @@ class SeriesAssembler:
         entries = group.listed(self._header)
         times = in_ms(entries, group.quantity)
         agree = all(any(abs(time - each) <= 1.0 for each in times.known) for time in group.own_times.known)
+        if PERHAPS_ZERO in entries and group.own_times.known and 0.0 not in group.own_times.known:
+            return 0
         before = before_padding(entries)
         # A single zero may stand for a time that is not known, a preparation of 0 may come again.
         several = group.quantity is Quantity.T1 and len(entries) - before > 1

@@ -42,10 +42,14 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     own, entries = group.own_times, group.listed(header)
     name, fewest = _NAMES[group.quantity], _FEWEST_DIFFERENT[group.quantity]
     places = _places(group, len(entries), header)
-    by_list = in_ms(entries, group.quantity)
-    from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
     # All images may state the same time: that of the protocol.
     alike = _different(own.ms) == 1 and len(own.known) >= fewest
+    if PERHAPS_ZERO in entries and (not places or max(places) - min(places) < len(entries) - 1):
+        if (alike or not own.known) and _by_user_field(group) is None:
+            raise SeriesError(_perhaps_without_zero(entries, len(group.images)))
+        entries, places = (), []
+    by_list = in_ms(entries, group.quantity)
+    from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
     if alike and _different(from_list.ms) > 1:
         ms, findings = _listed(from_list, entries, places, name)
         findings.append((Flag.UNREADABLE_TIMES, _alike_note(group, name, "the header's list was taken")))
@@ -192,13 +196,6 @@ def _alike_note(group: Group, name: str, taken: str) -> str:
 def _listed(
     from_list: Times, entries: Sequence[Stated], places: Sequence[int], name: str
 ) -> tuple[Milliseconds, list[Remark]]:
-    if PERHAPS_ZERO in entries and max(places) - min(places) < len(entries) - 1:
-        last = len(entries) - 1
-        raise SeriesError(
-            f"the header lists the preparation times of {len(places)} images as T2PrepDuration_1 to _{last}, "
-            "and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or the limit of the "
-            "counter that numbers the images"
-        )
     findings = _unit(from_list, name)
     without = sorted(place for place, time in zip(places, from_list.ms, strict=True) if time is None)
     if without:
@@ -206,6 +203,15 @@ def _listed(
         note = message("No usable {} time in the header's list at {}: its image is left out.", name, said)
         findings.append((Flag.UNREADABLE_TIMES, note))
     return from_list.ms, findings
+
+
+def _perhaps_without_zero(entries: Sequence[Stated], images: int) -> str:
+    """Return the error message on a list that may lack a first preparation time of 0."""
+    return (
+        f"the header lists the preparation times of {images} images as T2PrepDuration_1 to "
+        f"_{len(entries) - 1}, and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or "
+        "the limit of the counter that numbers the images"
+    )
 
 
 def _different(ms: Milliseconds) -> int:

@@ -472,6 +472,25 @@ def test_preparation_times_that_are_numbered_from_one(listed, limit, images, exp
         assert only.flags == ((Flag.MISSING_IMAGES,) if images < (limit or 0) else ())
 
 
+def test_a_list_from_one_beside_times_of_the_images_is_no_other_list():
+    header = MeasurementHeader(
+        protocol_name="T2map", parameters={f"T2PrepDuration_{i}": f"{30 * i}" for i in (1, 2, 3)}
+    )
+    _, (only,) = feed(t2prep((30, 60, 90)), header)
+    assert (only.flags, only.notes) == ((), ())
+    ready, (only,) = feed(t2prep((0, 30, 60, 90)), header)
+    assert (only.flags, only.notes) == ((), ())
+    assert ready == [only]
+
+
+def test_images_that_the_index_alone_counts_do_not_show_if_a_zero_is_left_out():
+    header = MeasurementHeader(
+        protocol_name="T2map", parameters={f"T2PrepDuration_{i}": f"{30 * i}" for i in (1, 2, 3)}
+    )
+    _, (only,) = feed([image(k + 1.0, image_index=k + 1) for k in range(3)], header)
+    assert "of 3 images as T2PrepDuration_1 to _3" in only.error
+
+
 @pytest.mark.parametrize("limited", [False, True])
 def test_zeros_that_pad_a_list_are_no_missing_images(limited):
     times = TIMES["5(3)3"]
