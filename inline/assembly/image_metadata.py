@@ -140,7 +140,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
     )
     elements = JsonHeader.of(dicom)
-    found = {quantity: _times(meta, elements, head, comments, quantity) for quantity in Quantity}
+    by_dicom = times(elements)
+    found = {quantity: _times(meta, elements, head, comments, by_dicom, quantity) for quantity in Quantity}
     own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
     recognised = recognise(
         own=own,
@@ -192,23 +193,36 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
 
 
 def _times(
-    meta: Meta, header: JsonHeader, head: str, comments: Sequence[str], quantity: Quantity
+    meta: Meta,
+    header: JsonHeader,
+    head: str,
+    comments: Sequence[str],
+    found: Sequence[float | None],
+    quantity: Quantity,
 ) -> tuple[Stated | None, dict[str, Stated]]:
     """Return the first usable time of an image, else the first that is stated; and the usable ones by place.
 
-    Echo times (:data:`inline.dicom.vendors.PLACES`) are among the latter alone.
+    Echo times are among the latter alone.
+
+    Args:
+        meta: attributes.
+        header: of DICOM.
+        head: of Siemens.
+        comments: on the image.
+        found: times at :data:`inline.dicom.vendors.PLACES`.
+        quantity: T1 or T2.
     """
     texts = [(name, text) for name in _TIMES[quantity] for text in _all(meta, (name,), empty=True)]
     if quantity is Quantity.T1:
         texts += [(_HEAD_TIME, text) for text in minihead.values(head, "TI")[:1]]
         texts += [(_JSON_TIME, text) for text in [header.text("InversionTime")] if text]
     for comment in comments:
-        if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
-            texts.append((_COMMENTED, found[1]))
+        if match := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
+            texts.append((_COMMENTED, match[1]))
     stated = [(name, Stated.read(text)) for name, text in texts]
     by_dicom = [
         (place, Stated(f"{ms:g}", ms))
-        for place, ms in zip(PLACES, times(header), strict=True)
+        for place, ms in zip(PLACES, found, strict=True)
         if place.quantity is quantity and ms is not None
     ]
     stated += [(place.name, time) for place, time in by_dicom if not place.named_only]
