@@ -18,7 +18,7 @@ from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
 from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import ECHO_TIMES, PLACES, times
+from inline.dicom.vendors import ECHO_TIMES, LONGEST_COMMENT, PLACES, times
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
@@ -60,8 +60,6 @@ _LARGEST: Final = 1e7
 _LONGEST_SLOPE: Final = 32
 _LONGEST_DESCRIPTION: Final = 1024
 """Characters of a description that are kept: results bear it for hours."""
-_LONGEST_COMMENT: Final = 10_240
-"""Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
 _COMMENT_TIME: Final = {
     Quantity.T1: re.compile(r"\bTI(?:eff)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE),
@@ -69,6 +67,7 @@ _COMMENT_TIME: Final = {
         r"T2\s*+prep[a-z]*+\.?+\s*+(?:duration|time)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE
     ),
 }
+"""Times in comments that may lack a unit; those of DICOM images have one (:mod:`inline.dicom.vendors`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
-        name=next(iter(own), "")[:_LONGEST_COMMENT],
+        name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
         enhancement=enhancement,
@@ -217,7 +216,7 @@ def _times(
         texts += [(_HEAD_TIME, text) for text in minihead.values(head, "TI")[:1]]
         texts += [(_JSON_TIME, text) for text in [header.text("InversionTime")] if text]
     for comment in comments:
-        if match := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
+        if match := _COMMENT_TIME[quantity].search(comment[:LONGEST_COMMENT]):
             texts.append((_COMMENTED, match[1]))
     stated = [(name, Stated.read(text)) for name, text in texts]
     by_dicom = [

@@ -24,7 +24,7 @@ _ENOUGH: Final = {Quantity.T1: 4, Quantity.T2: 2}
 """Different times by which a place times a series. MOLLI has at most three inversions, T2 preparations come
 again as averages."""
 _TOMATO: Final = "github.com/MRKonrad/tomato, itkReadFileListFilter"
-_LONGEST_COMMENT: Final = 10_240
+LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 _EFFECTIVE: Final = re.compile(r"\bTIeff\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE)
 _PREPARATION: Final = re.compile(
@@ -71,7 +71,7 @@ def _private(group: int, creator: str, element: int) -> Read:
 
 def _comment(pattern: re.Pattern[str]) -> Read:
     def read(header: Header) -> float | None:
-        found = pattern.search(comments(header)[:_LONGEST_COMMENT])
+        found = pattern.search(comments(header)[:LONGEST_COMMENT])
         return float(found[1]) if found else None
 
     return read
