@@ -322,9 +322,7 @@ def _weighted_images(
         findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
     if None in scales and not {*scales} <= {None, pixels.Scale()}:
-        # Few without a scale have lost it; few with one may be the only ones that need it.
-        lost = 2 * scales.count(None) < len(scales)
-        findings.append((Flag.SCALED_IMAGES if lost else None, _PARTLY_SCALED))
+        findings.append((Flag.SCALED_IMAGES, _PARTLY_SCALED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))

@@ -27,7 +27,14 @@ from inline.assembly.repetition import (
     may_be_interleaved,
     seconds_after,
 )
-from inline.assembly.times import ROUNDING_MS, before_padding, in_ms, listed, within_a_heartbeat
+from inline.assembly.times import (
+    PERHAPS_ZERO,
+    ROUNDING_MS,
+    before_padding,
+    in_ms,
+    listed,
+    within_a_heartbeat,
+)
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -313,8 +320,8 @@ class SeriesAssembler:
             self._separate(key)
             key = self._key(image.header, metadata, quantity)
             group = self._groups[key]
-        self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
-        self._parts[quantity] |= self._parts_of(group)
+        self._longest[group.quantity] = max(self._longest.get(group.quantity, 0), len(group.images))
+        self._parts[group.quantity] |= self._parts_of(group)
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
@@ -456,6 +463,8 @@ class SeriesAssembler:
         agree = all(
             any(abs(time - each) <= ROUNDING_MS for each in times.known) for time in group.own_times.known
         )
+        if PERHAPS_ZERO in entries and group.own_times.known and 0.0 not in group.own_times.known:
+            return 0
         before = before_padding(entries)
         # A single zero may stand for a time that is not known, a preparation of 0 may come again.
         several = group.quantity is Quantity.T1 and len(entries) - before > 1
@@ -509,6 +518,7 @@ class SeriesAssembler:
         self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
     ) -> list[Assembled]:
         group = self._take_out(key)
+        group.settle()
         self._done[key] = group.members
         _forget(self._done)
         # The last image of a group of one is its first: a repetition begins with such an image.
@@ -551,6 +561,7 @@ class SeriesAssembler:
     def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
+        group.settle()
         expected, came = self._expected(group), len(group.images)
         fewest = FEWEST[group.quantity]
         different = len(set(group.own_times.known))
@@ -643,8 +654,7 @@ def _name(metadata: ImageMetadata) -> str:
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """Return the counters and times in which two images of a series differ."""
-    times = (time.text for places in metadata.places.values() for time in places.values())
-    return (*_counters(image), *(time.text for time in metadata.times.values()), *times)
+    return (*_counters(image), *(time.text for time in metadata.times.values()))
 
 
 def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ _TAGS: Final = {
 """Tags of the attributes that are read by name."""
 _DEEPEST: Final = 6
 _MOST_ELEMENTS: Final = 4096
+"""Elements and items of sequences that are read."""
 
 
 def parse(encoded: str) -> Elements:
@@ -150,12 +151,12 @@ class JsonHeader(Header):
         """Return the items of the first sequence of this name that has any."""
         for level in self.levels:
             if found := [each for each in _values(level.get(_TAGS[name])) if isinstance(each, dict)]:
-                return [JsonHeader.of(each) for each in found]
+                return [JsonHeader.of(each) for each in found[:_MOST_ELEMENTS]]
         return ()
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the items or the value of an attribute, as a data set does."""
-        found = self.items(name) or self.value(name)
+        """Return the items of a sequence, else the value of an attribute, as a data set does."""
+        found = self.items(name) if name.endswith("Sequence") else self.value(name)
         return default if found is None else found
 
 
@@ -182,6 +183,9 @@ def _levels(elements: Elements) -> Iterator[Elements]:
     for _ in range(_DEEPEST):
         below: list[Any] = []
         for each in level:
+            seen += 1
+            if seen > _MOST_ELEMENTS:
+                return
             yield each
             for element in each.values():
                 seen += 1
@@ -189,5 +193,5 @@ def _levels(elements: Elements) -> Iterator[Elements]:
                     return
                 items = element.get("Value") if isinstance(element, dict) else None
                 if isinstance(items, list):
-                    below += [item for item in items if isinstance(item, dict)]
+                    below += [item for item in items[:_MOST_ELEMENTS] if isinstance(item, dict)]
         level = below

@@ -5,14 +5,14 @@ What is asked at each image is kept up to date: thousands may come in one series
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.image_metadata import TIME_PLACES, ImageMetadata
 from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
-from inline.dicom.vendors import ECHO_TIMES, may_be_preparations
+from inline.dicom.vendors import ECHO_TIMES, first_with_enough, may_be_preparations
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 
@@ -44,8 +44,8 @@ class Group:
         named: a description names the quantity.
         named_for_certain: likewise, other than by a name that TI scouts have as well.
         times: of each image as the image itself states it.
-        place: where they are stated; empty for the first place of each image that states a usable one. All
-            images may state the protocol's one time there, and their own at another place.
+        place: where they are stated; empty for the first place of each image that states a usable one, as
+            always while images come.
     """
 
     quantity: Quantity
@@ -56,8 +56,6 @@ class Group:
     named_for_certain: bool = field(default=False, init=False)
     times: GrowingTimes = field(init=False)
     place: str = field(default="", init=False)
-    _first: float | None = field(default=None, init=False)
-    _differ: bool = field(default=False, init=False)
     _counters: dict[str, list[int]] = field(init=False)
     _extents: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
@@ -90,14 +88,12 @@ class Group:
         """Add an image with its metadata."""
         self.images.append(image)
         self.metadata.append(metadata)
-        if len(metadata.times) > 1 and metadata.recognised.quantity is None and not self.named:
+        if metadata.recognised.quantity is None and not self.named:
             self._settle_quantity(metadata.times)
         named = metadata.recognised.quantity is self.quantity
         self.named |= named
         self.named_for_certain |= named and metadata.recognised.certain
-        self._add_time(metadata)
-        if not (self.place or self._differ) and (place := self._place_of_other_times(metadata)):
-            self._read_again(self.metadata, place)
+        self.times.add(metadata.times.get(self.quantity))
         for name, numbers in self._counters.items():
             number = getattr(image.header, name)
             numbers.append(number)
@@ -105,49 +101,35 @@ class Group:
             self._extents[name] = min(lowest, number), max(highest, number)
 
     def _settle_quantity(self, newest: Mapping[Quantity, Stated]) -> None:
-        """Take unnamed images for those of T1 while their preparation times are all 0, which are none."""
-        quantity = self.quantity
-        if newest[Quantity.T2].number != 0.0:
+        """Take unnamed images for those of T1 until one has a preparation time: 0, or no text, is none."""
+        quantity, inversion, preparation = self.quantity, newest.get(Quantity.T1), newest.get(Quantity.T2)
+        if preparation is not None and preparation.text and preparation.number != 0.0:
             quantity = Quantity.T2
-        elif len(self.images) == 1 and newest[Quantity.T1].number:
+        elif len(self.images) == 1 and inversion is not None and inversion.number:
             quantity = Quantity.T1
         if quantity is not self.quantity:
             self.quantity = quantity
-            self._read_again(self.metadata[:-1], "")
+            self._read(each.times.get(quantity) for each in self.metadata[:-1])
 
-    def _add_time(self, metadata: ImageMetadata) -> None:
-        stated = self.time_of(metadata)
-        self.times.add(stated)
-        if stated is not None and stated.number is not None:
-            self._first = stated.number if self._first is None else self._first
-            self._differ |= stated.number != self._first
+    def settle(self) -> None:
+        """Take the times of the place that times the whole series: no more images come."""
+        found: list[set[float]] = [set(self.own_times.known)]
+        names = TIME_PLACES[self.quantity]
+        for name in names:
+            stated = (each.places.get(self.quantity, {}).get(name) for each in self.metadata)
+            times = {each.number for each in stated if each is not None and each.number is not None}
+            found.append(
+                times if name not in ECHO_TIMES or (self.named and may_be_preparations(times)) else set()
+            )
+        if place := first_with_enough(found, self.quantity):
+            self.place = names[place - 1]
+            self._read([each.places.get(self.quantity, {}).get(self.place) for each in self.metadata])
 
-    def _read_again(self, metadata: Sequence[ImageMetadata], place: str) -> None:
-        """Read the times of images at another place, or those of the other quantity."""
-        self.times, self.place, self._first, self._differ = GrowingTimes(self.quantity), place, None, False
-        for each in metadata:
-            self._add_time(each)
-
-    def _place_of_other_times(self, newest: ImageMetadata) -> str:
-        """Return the first place at which the newest image states another time than the first; or empty.
-
-        Echo times are preparation times of a series that is named so.
-        """
-        first = self.metadata[0].places.get(self.quantity, {})
-        for place, time in newest.places.get(self.quantity, {}).items():
-            if place not in first or first[place].number == time.number:
-                continue
-            if place not in ECHO_TIMES:
-                return place
-            if self.named and may_be_preparations([first[place].number, time.number]):
-                return place
-        return ""
-
-    def time_of(self, metadata: ImageMetadata) -> Stated | None:
-        """Return the time that an image states, at the place of the group's times."""
-        if self.place:
-            return metadata.places.get(self.quantity, {}).get(self.place)
-        return metadata.times.get(self.quantity)
+    def _read(self, stated: Iterable[Stated | None]) -> None:
+        """Read the times of the images anew."""
+        self.times = GrowingTimes(self.quantity)
+        for each in stated:
+            self.times.add(each)
 
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""

@@ -18,7 +18,7 @@ from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
 from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import ECHO_TIMES, PLACES, times
+from inline.dicom.vendors import ECHO_TIMES, LONGEST_COMMENT, PLACES, times
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
@@ -39,6 +39,19 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_HEAD_TIME: Final = "IceMiniHead"
+_JSON_TIME: Final = "InversionTime of DicomJson"
+_COMMENTED: Final = "comment"
+TIME_PLACES: Final = {
+    quantity: (
+        *names,
+        *((_HEAD_TIME, _JSON_TIME) if quantity is Quantity.T1 else ()),
+        _COMMENTED,
+        *(place.name for place in PLACES if place.quantity is quantity),
+    )
+    for quantity, names in _TIMES.items()
+}
+"""Places of times, in the order of precedence."""
 _SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
 _GADGETRON: Final = ("GADGETRON_ScaleRatio", "GADGETRON_ScaleOffset")
@@ -47,8 +60,6 @@ _LARGEST: Final = 1e7
 _LONGEST_SLOPE: Final = 32
 _LONGEST_DESCRIPTION: Final = 1024
 """Characters of a description that are kept: results bear it for hours."""
-_LONGEST_COMMENT: Final = 10_240
-"""Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
 _COMMENT_TIME: Final = {
     Quantity.T1: re.compile(r"\bTI(?:eff)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE),
@@ -56,6 +67,7 @@ _COMMENT_TIME: Final = {
         r"T2\s*+prep[a-z]*+\.?+\s*+(?:duration|time)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE
     ),
 }
+"""Times in comments that may lack a unit; those of DICOM images have one (:mod:`inline.dicom.vendors`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class ImageMetadata:
         description: of the series, from the image or else from the header, with what a chain added.
         recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
-        places: the readable ones by place, in the order of precedence; echo times among them.
+        places: the readable ones by place (:data:`TIME_PLACES`); echo times among them.
         scale: of its pixels; None where not stated.
         rescale: DICOM's rescale beside a Gadgetron scale, which is used; else None.
         unusable_scale: why a scale that is stated cannot be used, or empty.
@@ -127,7 +139,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
     )
     elements = JsonHeader.of(dicom)
-    found = {quantity: _times(meta, elements, head, comments, quantity) for quantity in Quantity}
+    by_dicom = times(elements)
+    found = {quantity: _times(meta, elements, head, comments, by_dicom, quantity) for quantity in Quantity}
     own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
     recognised = recognise(
         own=own,
@@ -172,7 +185,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
-        name=next(iter(own), "")[:_LONGEST_COMMENT],
+        name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
         enhancement=enhancement,
@@ -181,23 +194,36 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
 
 
 def _times(
-    meta: Meta, header: JsonHeader, head: str, comments: Sequence[str], quantity: Quantity
+    meta: Meta,
+    header: JsonHeader,
+    head: str,
+    comments: Sequence[str],
+    found: Sequence[float | None],
+    quantity: Quantity,
 ) -> tuple[Stated | None, dict[str, Stated]]:
     """Return the first usable time of an image, else the first that is stated; and the usable ones by place.
 
-    Echo times (:data:`inline.dicom.vendors.PLACES`) are among the latter alone.
+    Echo times are among the latter alone.
+
+    Args:
+        meta: attributes.
+        header: of DICOM.
+        head: of Siemens.
+        comments: on the image.
+        found: times at :data:`inline.dicom.vendors.PLACES`.
+        quantity: T1 or T2.
     """
     texts = [(name, text) for name in _TIMES[quantity] for text in _all(meta, (name,), empty=True)]
     if quantity is Quantity.T1:
-        texts += [("IceMiniHead", text) for text in minihead.values(head, "TI")[:1]]
-        texts += [("InversionTime of DicomJson", text) for text in [header.text("InversionTime")] if text]
+        texts += [(_HEAD_TIME, text) for text in minihead.values(head, "TI")[:1]]
+        texts += [(_JSON_TIME, text) for text in [header.text("InversionTime")] if text]
     for comment in comments:
-        if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
-            texts.append(("comment", found[1]))
+        if match := _COMMENT_TIME[quantity].search(comment[:LONGEST_COMMENT]):
+            texts.append((_COMMENTED, match[1]))
     stated = [(name, Stated.read(text)) for name, text in texts]
     by_dicom = [
         (place, Stated(f"{ms:g}", ms))
-        for place, ms in zip(PLACES, times(header), strict=True)
+        for place, ms in zip(PLACES, found, strict=True)
         if place.quantity is quantity and ms is not None
     ]
     stated += [(place.name, time) for place, time in by_dicom if not place.named_only]

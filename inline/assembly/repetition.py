@@ -62,7 +62,7 @@ def another_inversion(group: Group, metadata: ImageMetadata) -> bool:
 
 def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float], float] | None:
     """Return the times, ms, of a T1 group and an image; None where the first image or this one has none."""
-    stated = group.time_of(metadata)
+    stated = metadata.times.get(Quantity.T1)
     if group.quantity is not Quantity.T1 or stated is None:
         return None
     *own, time = group.times.with_another(stated)
@@ -89,7 +89,7 @@ def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMet
         seconds = seconds_after(group, header)
         near = math.isnan(seconds) or _seconds_are_short(group, seconds)
         return times is not None and first_again(*times, near=near)
-    stated, (first, *others) = group.time_of(metadata), group.stated
+    stated, (first, *others) = metadata.times.get(group.quantity), group.stated
     return stated is not None and stated == first and stated not in others
 
 
@@ -124,7 +124,7 @@ def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) ->
     duration = max(apart(stamps[0], stamp) for stamp in stamps)
     sure = group.quantity is Quantity.T1 and len(group.images) >= SHORTEST[group.quantity]
     if not (sure and duration):
-        stated = group.time_of(metadata)
+        stated = metadata.times.get(group.quantity)
         if stated is None or stated not in group.stated:
             return False
     return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)

@@ -181,11 +181,15 @@ def listed(
     if numbered and (len(numbered) >= 2 or 0 not in numbered):
         last = max(numbered)
         stated = _read(tuple(numbered.get(place, "") for place in range(0 if 0 in numbered else 1, last + 1)))
-        lengths = {header.values(name) for name in counters} & {last, last + 1}
-        if any(each.number == 0.0 for each in stated) or 0 in numbered or lengths == {last}:
+        own = before_padding(stated)
+        if 0 in numbered or any(each.number == 0.0 for each in stated[:own]):
             return stated
-        # Converters leave out a preparation of 0 ms; no other may be missing.
-        return (Stated("0", 0.0) if lengths == {last + 1} else PERHAPS_ZERO, *stated)
+        lengths = {header.values(name) for name in counters} & {own, own + 1, last}
+        # Converters leave out a preparation of 0 ms; no other may be missing. One zero at the end may be that
+        # preparation, or pad the list.
+        if len(lengths) != 1 or (last == own + 1 and own not in lengths):
+            return (PERHAPS_ZERO, *stated)
+        return (Stated("0", 0.0), *stated) if own + 1 in lengths else stated
     return _read(header.echo_times) if named and len(header.echo_times) >= 3 else ()
 
 

@@ -23,6 +23,8 @@ _FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
 """Parameters of the signal model."""
 _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
+_OFFSET: Final = 0.05
+"""Largest difference of offsets that are one, as a share of the longest time."""
 
 Remark = tuple[Flag | None, str]
 """Finding, or a note without a reason code."""
@@ -40,10 +42,14 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     own, entries = group.own_times, group.listed(header)
     name, fewest = _NAMES[group.quantity], _FEWEST_DIFFERENT[group.quantity]
     places = _places(group, len(entries), header)
-    by_list = in_ms(entries, group.quantity)
-    from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
     # All images may state the same time: that of the protocol.
     alike = _different(own.ms) == 1 and len(own.known) >= fewest
+    if PERHAPS_ZERO in entries and (not places or max(places) - min(places) < len(entries) - 1):
+        if (alike or not own.known) and _by_user_field(group) is None:
+            raise SeriesError(_perhaps_without_zero(entries, len(group.images)))
+        entries, places = (), []
+    by_list = in_ms(entries, group.quantity)
+    from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
     if alike and _different(from_list.ms) > 1:
         ms, findings = _listed(from_list, entries, places, name)
         findings.append((Flag.UNREADABLE_TIMES, _alike_note(group, name, "the header's list was taken")))
@@ -90,13 +96,20 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
 
 
 def _are_joint(group: Group, ms: Milliseconds) -> bool:
-    """Return whether the times of the other quantity differ too, and are others than the images' own."""
+    """Return whether the times of the other quantity differ too, and not by one offset to the images' own."""
     (other,) = set(Quantity) - {group.quantity}
-    theirs = in_ms([each.times.get(other) for each in group.metadata], other).ms
-    apart = any(
-        own and time and abs(own - time) > _AGREEMENT_MS for own, time in zip(ms, theirs, strict=True)
-    )
-    return apart and min(_different(ms), _different(theirs)) > 1
+    stated = [each.times.get(other) for each in group.metadata]
+    numbers = [
+        (one.number, each.number)
+        for one, each in zip(group.stated, stated, strict=True)
+        if one and each and one.number is not None and each.number is not None
+    ]
+    if not numbers:
+        return False
+    # As stated, in whatever unit: the size of the times may give each quantity another one.
+    offsets = [one - each for one, each in numbers]
+    offset = max(offsets) - min(offsets) <= _OFFSET * max(map(max, numbers))
+    return not offset and min(_different(ms), _different(in_ms(stated, other).ms)) > 1
 
 
 def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
@@ -183,13 +196,6 @@ def _alike_note(group: Group, name: str, taken: str) -> str:
 def _listed(
     from_list: Times, entries: Sequence[Stated], places: Sequence[int], name: str
 ) -> tuple[Milliseconds, list[Remark]]:
-    if PERHAPS_ZERO in entries and max(places) - min(places) < len(entries) - 1:
-        last = len(entries) - 1
-        raise SeriesError(
-            f"the header lists the preparation times of {len(places)} images as T2PrepDuration_1 to _{last}, "
-            "and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or the limit of the "
-            "counter that numbers the images"
-        )
     findings = _unit(from_list, name)
     without = sorted(place for place, time in zip(places, from_list.ms, strict=True) if time is None)
     if without:
@@ -197,6 +203,15 @@ def _listed(
         note = message("No usable {} time in the header's list at {}: its image is left out.", name, said)
         findings.append((Flag.UNREADABLE_TIMES, note))
     return from_list.ms, findings
+
+
+def _perhaps_without_zero(entries: Sequence[Stated], images: int) -> str:
+    """Return the error message on a list that may lack a first preparation time of 0."""
+    return (
+        f"the header lists the preparation times of {images} images as T2PrepDuration_1 to "
+        f"_{len(entries) - 1}, and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or "
+        "the limit of the counter that numbers the images"
+    )
 
 
 def _different(ms: Milliseconds) -> int:

@@ -9,7 +9,7 @@ and Canon's (700D,xx1A), which belongs to arterial spin labelling.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -20,8 +20,11 @@ _LARGEST_MS: Final = 1e7
 _SHORTEST_T2_MS: Final = 25.0
 """Longest echo time below which those of a series are no preparation times: T2 of the heart is 50 ms. The
 gradient echoes of a T2* series all come earlier."""
+_ENOUGH: Final = {Quantity.T1: 4, Quantity.T2: 2}
+"""Different times by which a place times a series. MOLLI has at most three inversions, T2 preparations come
+again as averages."""
 _TOMATO: Final = "github.com/MRKonrad/tomato, itkReadFileListFilter"
-_LONGEST_COMMENT: Final = 10_240
+LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 _EFFECTIVE: Final = re.compile(r"\bTIeff\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE)
 _PREPARATION: Final = re.compile(
@@ -68,7 +71,7 @@ def _private(group: int, creator: str, element: int) -> Read:
 
 def _comment(pattern: re.Pattern[str]) -> Read:
     def read(header: Header) -> float | None:
-        found = pattern.search(comments(header)[:_LONGEST_COMMENT])
+        found = pattern.search(comments(header)[:LONGEST_COMMENT])
         return float(found[1]) if found else None
 
     return read
@@ -165,31 +168,40 @@ def timed(stated: Sequence[float | None]) -> bool:
 
 
 def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, named: bool) -> int | None:
-    """Return the place in :data:`PLACES` that times the images of one slice.
-
-    It is the first whose times differ from image to image: all images may state the protocol's one time at a
-    standard place, and their own elsewhere. Where none differ, it is the first with a time, of T1 alone. Echo
-    times of a T2* series are no preparation times.
+    """Return the place in :data:`PLACES` that times the images of one slice (:func:`first_with_enough`).
 
     Args:
         stated: times of each image, as :func:`times` returns them.
         quantity: T1 or T2.
         named: a description names the mapping of that quantity.
     """
-    candidates = [
-        (number, {time for each in stated if (time := each[number]) is not None})
+    found = [
+        {time for each in stated if (time := each[number]) is not None}
+        if place.quantity is quantity
+        else set()
         for number, place in enumerate(PLACES)
-        if place.quantity is quantity and (named or not place.named_only)
     ]
-    differing = [
-        number
-        for number, values in candidates
-        if len(values) > 1 and (not PLACES[number].named_only or may_be_preparations(values))
+    usable = [
+        times if not place.named_only or (named and may_be_preparations(times)) else set()
+        for place, times in zip(PLACES, found, strict=True)
     ]
-    alike = [number for number, values in candidates if values and not PLACES[number].named_only]
-    return next(iter((*differing, *alike)), None)
+    return first_with_enough(usable, quantity)
 
 
-def may_be_preparations(echo_times_ms: Iterable[float | None]) -> bool:
-    """Return whether echo times that differ may be preparation times: those of a T2* series are shorter."""
-    return max(time for time in echo_times_ms if time is not None) >= _SHORTEST_T2_MS
+def first_with_enough(found: Sequence[Collection[float]], quantity: Quantity) -> int | None:
+    """Return the first place with enough different times; else the first with the most; None without any.
+
+    All images may state the protocol's one time at a standard place, or that of their inversion, and their
+    own elsewhere. Times that differ more at a later place may be measured ones, or no preparation times.
+
+    Args:
+        found: different times of the images of a series at each place, in the order of precedence.
+        quantity: T1 or T2.
+    """
+    counts = [min(len(times), _ENOUGH[quantity]) for times in found]
+    return counts.index(max(counts)) if any(counts) else None
+
+
+def may_be_preparations(echo_times_ms: Collection[float]) -> bool:
+    """Return whether echo times differ and may be preparation times: those of a T2* series are shorter."""
+    return len(echo_times_ms) > 1 and max(echo_times_ms) >= _SHORTEST_T2_MS

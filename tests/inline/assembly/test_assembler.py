@@ -456,8 +456,27 @@ def test_preparation_times_from_the_header():
         ((0, 25, 55), None, 3, [0, 25, 55]),
         ((10, 30, 60), None, 3, None),
         ((25, 40, 55), 4, 3, [0, 25, 40]),
+        ((25, 40, 55, 0, 0, 0), 3, 3, [25, 40, 55]),
+        ((25, 40, 55, 0, 0, 0), 4, 4, [0, 25, 40, 55]),
+        ((25, 40, 55, 0, 0, 0), None, 4, None),
+        ((25, 40, 55, 0), 3, 3, [25, 40, 55]),
+        ((25, 40, 55, 0), 4, 4, None),
+        ((25, 55, 0, 0, 0), 5, 5, [0, 0, 0, 25, 55]),
     ],
-    ids=["from 1", "0 left out", "no limit", "0 is listed", "ambiguous", "one is missing"],
+    ids=[
+        "from 1",
+        "0 left out",
+        "no limit",
+        "0 is listed",
+        "ambiguous",
+        "one is missing",
+        "padded",
+        "padded, 0 left out",
+        "padded, no limit",
+        "one zero pads",
+        "one zero is ambiguous",
+        "zeros are times",
+    ],
 )
 @pytest.mark.parametrize("first", [0, 1])
 def test_preparation_times_that_are_numbered_from_one(listed, limit, images, expected, first):
@@ -473,6 +492,25 @@ def test_preparation_times_that_are_numbered_from_one(listed, limit, images, exp
     else:
         assert only.series.times_ms.tolist() == expected
         assert only.flags == ((Flag.MISSING_IMAGES,) if images < (limit or 0) else ())
+
+
+def test_a_list_from_one_beside_times_of_the_images_is_no_other_list():
+    header = MeasurementHeader(
+        protocol_name="T2map", parameters={f"T2PrepDuration_{i}": f"{30 * i}" for i in (1, 2, 3)}
+    )
+    _, (only,) = feed(t2prep((30, 60, 90)), header)
+    assert (only.flags, only.notes) == ((), ())
+    ready, (only,) = feed(t2prep((0, 30, 60, 90)), header)
+    assert (only.flags, only.notes) == ((), ())
+    assert ready == [only]
+
+
+def test_images_that_the_index_alone_counts_do_not_show_if_a_zero_is_left_out():
+    header = MeasurementHeader(
+        protocol_name="T2map", parameters={f"T2PrepDuration_{i}": f"{30 * i}" for i in (1, 2, 3)}
+    )
+    _, (only,) = feed([image(k + 1.0, image_index=k + 1) for k in range(3)], header)
+    assert "of 3 images as T2PrepDuration_1 to _3" in only.error
 
 
 @pytest.mark.parametrize("limited", [False, True])
@@ -511,12 +549,14 @@ def test_a_joint_acquisition_of_t1_and_t2_is_not_fitted(name):
     assert "joint acquisition of T1 and T2" in only.error
 
 
-def test_preparation_times_may_stand_in_the_place_of_inversion_times_too():
+@pytest.mark.parametrize("times", [(0, 25, 40, 55), (0, 10, 25), (0, 10, 20), (5, 10, 15, 20)])
+@pytest.mark.parametrize("offset", [0, 0.4, 5])
+def test_preparation_times_may_stand_in_the_place_of_inversion_times_too(times, offset):
     images = [
-        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": prep, "TI": prep}, set=k)
-        for k, prep in enumerate((0, 25, 40, 55))
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": ms, "TI": ms + offset}, set=k)
+        for k, ms in enumerate(times)
     ]
-    assert times_of(images, None) == [0, 25, 40, 55]
+    assert times_of(images, None) == list(times)
 
 
 def test_a_preparation_of_zero_beside_inversion_times_is_none():
@@ -534,6 +574,33 @@ def test_a_preparation_of_zero_beside_inversion_times_is_none():
         ]
         _, (only,) = feed(t2)
         assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
+
+
+def test_a_missing_image_beside_a_preparation_of_zero_is_flagged():
+    def unnamed(slice_, count):
+        times = TIMES["5(3)3"][:count]
+        return [
+            image(k + 1.0, {"InversionTime": ms, "T2PrepDuration": 0}, set=k, slice=slice_)
+            for k, ms in enumerate(times)
+        ]
+
+    _, (first, second) = feed([*unnamed(0, 8), *unnamed(1, 7)], counted(8))
+    assert (first.flags, second.flags) == ((), (Flag.MISSING_IMAGES,))
+    t2 = [image(k + 1.0, {"T2PrepDuration": ms}, set=k, slice=2) for k, ms in enumerate((0, 25, 55))]
+    _, (first, last) = feed([*unnamed(0, 8), *t2], counted(8))
+    assert (first.quantity, last.quantity, last.flags) == (Quantity.T1, Quantity.T2, ())
+
+
+def test_an_inversion_time_of_the_first_image_alone_does_not_hide_preparation_times():
+    times = [{"InversionTime": 300, "T2PrepDuration": 0}, {"T2PrepDuration": 25}, {"T2PrepDuration": 55}]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)])
+    assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
+
+
+def test_an_empty_preparation_time_is_none():
+    times = [{"InversionTime": ms, "T2PrepDuration": ""} for ms in TIMES["5(3)3"]]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)], counted(8))
+    assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T1, sorted(TIMES["5(3)3"]))
 
 
 def as_json(**elements):
@@ -572,6 +639,102 @@ def test_one_time_at_the_first_place_does_not_hide_others(elsewhere, same, name)
     assert ready == [only]
     twice, _ = feed([*images, *[replace(each, data=each.data[::-1]) for each in images]], counted(8))
     assert len(twice) == 2
+
+
+def echo(ms):
+    return as_json(_00180081={"vr": "DS", "Value": [ms]})
+
+
+_PAIRS = (0, 0, 25, 25, 55, 55)
+_NOMINAL = [100] * 5 + [180] * 3
+
+
+@pytest.mark.parametrize(
+    ("metas", "expected"),
+    [
+        ([{"T2PrepDuration": ms, **echo(26 + k)} for k, ms in enumerate(_PAIRS)], _PAIRS),
+        ([{"T2PrepDuration": ms, **echo(25 + 0.3 * (k % 2))} for k, ms in enumerate(_PAIRS)], _PAIRS),
+        (
+            [
+                {"T2PrepDuration": ms, "ImageComments": f"T2 prep. duration = {ms + 0.3 * k} ms"}
+                for k, ms in enumerate(_PAIRS)
+            ],
+            _PAIRS,
+        ),
+        ([{"T2PrepDuration": 40, **echo(26 + k)} for k in range(6)], range(26, 32)),
+        (
+            [
+                {"InversionTime": one, **mini_head(ms)}
+                for one, ms in zip(_NOMINAL, TIMES["5(3)3"], strict=True)
+            ],
+            TIMES["5(3)3"],
+        ),
+        (
+            [
+                {"InversionTime": 300, **mini_head(one), **as_json(_00180082={"Value": [ms]})}
+                for one, ms in zip(_NOMINAL, TIMES["5(3)3"], strict=True)
+            ],
+            TIMES["5(3)3"],
+        ),
+        (
+            [{"InversionTime": ms, **mini_head(ms + k / 2)} for k, ms in enumerate(TIMES["5(3)3"])],
+            TIMES["5(3)3"],
+        ),
+        (
+            [{"InversionTime": 300, **(mini_head(ms) if k else {})} for k, ms in enumerate(TIMES["5(3)3"])],
+            TIMES["5(3)3"][1:],
+        ),
+    ],
+    ids=[
+        "echo times",
+        "echo times of averages",
+        "measured preparations",
+        "one preparation",
+        "one time an inversion",
+        "likewise at the second place",
+        "measured inversion times",
+        "one image lacks its own",
+    ],
+)
+@pytest.mark.parametrize("order", ["sent", "reversed", "alternating", "shuffled"])
+def test_the_place_of_times_is_the_same_in_any_order(metas, expected, order):
+    name = "T2map" if len(metas) == 6 else "MOLLI"
+    images = [image(k + 1.0, {"SeriesDescription": name, **each}, set=k) for k, each in enumerate(metas)]
+    orders = {
+        "sent": images,
+        "reversed": images[::-1],
+        "alternating": [*images[::2], *images[1::2]],
+        "shuffled": [images[(5 * k + 3) % len(images)] for k in range(len(images))],
+    }
+    _, (only,) = feed(orders[order], counted(len(images)))
+    assert only.series.times_ms.tolist() == sorted(expected)
+
+
+@pytest.mark.parametrize("elsewhere", [mini_head, lambda ms: {"ImageComments": f"TI {ms} ms"}])
+def test_two_variants_of_each_image_make_one_series_though_one_has_more_times(elsewhere):
+    variants = [
+        image(value * (k + 1), {"SeriesDescription": "MOLLI", "InversionTime": ms, **more}, set=k)
+        for k, ms in enumerate(TIMES["5(3)3"])
+        for value, more in ((1.0, elsewhere(ms)), (1.03, {}))
+    ]
+    _, (only,) = feed(variants, counted(8))
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert only.flags == (Flag.DUPLICATE_IMAGES,)
+
+
+def test_interleaved_repetitions_with_measured_times_elsewhere_are_separated():
+    images = [
+        image(
+            k + 1.0 + 0.1 * repetition,
+            {"SeriesDescription": "MOLLI", "InversionTime": ms, **mini_head(ms + 0.7 * repetition - 2)},
+            set=k,
+            repetition=repetition,
+        )
+        for k, ms in enumerate(TIMES["5(3)3"])
+        for repetition in range(8)
+    ]
+    _, series = feed(images, MeasurementHeader(maxima={"set": 7, "repetition": 7}))
+    assert [each.series.times_ms.tolist() for each in series] == [sorted(TIMES["5(3)3"])] * 8
 
 
 def test_one_time_alone_is_named():
@@ -664,6 +827,25 @@ def test_a_map_has_the_real_world_values_of_its_converted_header(rescale):
     in_s = as_json(_00281053={"Value": [0.0005]}, _00281054={"Value": ["s"]})
     _, (only,) = feed([image(1900.0, {"DataRole": "T1", **in_s})])
     assert (only.series.values_ms[3, 3], only.flags) == (pytest.approx(950.0), ())
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        {"vr": "SH", "Value": ["ms"]},
+        {"vr": "SQ", "Value": ["ms"]},
+        {"vr": "UN", "InlineBinary": "bXM="},
+        {"Value": [1]},
+        {"Value": ["a", "b"]},
+        {"Value": [{}, "ms"]},
+        "ms",
+    ],
+)
+def test_a_unit_of_real_world_values_that_is_no_sequence_is_none(unit):
+    item = {"00409225": {"Value": [0.5]}, "00409224": {"Value": [0]}, "004008EA": unit}
+    attributes = as_json(_00409096={"vr": "SQ", "Value": [item]})
+    _, (only,) = feed([image(950.0, {"DataRole": "T1", **attributes})])
+    assert only.series.values_ms[3, 3] == 950.0
 
 
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
@@ -1575,15 +1757,15 @@ def test_every_part_of_a_scale_that_cannot_be_used_is_flagged(name, text, stated
 
 
 @pytest.mark.parametrize("scale", [{"GADGETRON_ScaleRatio": 4}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
-@pytest.mark.parametrize("lacks", [None, 3])
-def test_a_scale_that_some_images_state_alone_is_noted(scale, lacks):
+@pytest.mark.parametrize("lacks", [(), (3,), range(4), range(6), range(1, 8)])
+def test_a_scale_that_some_images_state_alone_is_flagged(scale, lacks):
     images = [
-        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k == lacks else scale)})
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k in lacks else scale)})
         for k, ms in enumerate(TIMES["5(3)3"])
     ]
     _, (only,) = feed([replace(each, header=replace(each.header, set=k)) for k, each in enumerate(images)])
-    assert only.flags == (() if lacks is None else (Flag.SCALED_IMAGES,))
-    assert any("others none" in note for note in only.notes) == (lacks is not None)
+    assert only.flags == ((Flag.SCALED_IMAGES,) if lacks else ())
+    assert any("others none" in note for note in only.notes) == bool(lacks)
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,9 @@ def test_the_plane_states_the_distance_between_rows_first():
     assert dicom_json.plane({"00280030": {"Value": [1.5]}}) is None
     assert dicom_json.plane({"00280030": {"Value": [0, 0]}}) is None
     assert dicom_json.plane({**elements, "00200037": {"Value": [1, 0, 0, 1, 0, 0]}}).directions is None
+
+
+def test_items_without_elements_are_counted_too():
+    items = {"00081140": {"vr": "SQ", "Value": [{}] * 10_000}}
+    header = dicom_json.JsonHeader.of(dicom_json.parse(encoded(items)))
+    assert len(header.levels) < 5000
