@@ -322,7 +322,9 @@ def _weighted_images(
         findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
     if None in scales and not {*scales} <= {None, pixels.Scale()}:
-        findings.append((Flag.SCALED_IMAGES, _PARTLY_SCALED))
+        # A single image with a scale may be the only one that needs it.
+        one = len(scales) - scales.count(None) == 1
+        findings.append((None if one else Flag.SCALED_IMAGES, _PARTLY_SCALED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))
