@@ -74,7 +74,7 @@ def train(
     from model.weights import DEFAULT
 
     shipped = None if recipe == "published" else DEFAULT
-    weights = None if start == "random" else Path(start).resolve() if start else shipped
+    weights = None if start == "random" else shipped if start is None else path(start).resolve()
     if recipe == "synthetic":
         if data or kinds or architecture or encoder or epochs or resume or precision:
             raise MyostreamError(
