@@ -101,7 +101,7 @@ def train(
         )
         return
     from model.training.recipe import RECIPES
-    from model.training.train import Training, begun, how_to_go_on, shortened
+    from model.training.train import Training, begun, shortened
     from model.training.train import train as run
 
     if recipe not in RECIPES:
@@ -131,8 +131,8 @@ def train(
             training = Training(shortened(RECIPES[recipe], epochs), output, data, start=weights)
         try:
             figures = run(replace(training, data=data, accelerator=accelerator, **options))
-        except KeyboardInterrupt:
-            typer.echo(f"Interrupted: {how_to_go_on(output)}.", err=True)
+        except KeyboardInterrupt as error:
+            typer.echo(f"Interrupted: {str(error) or 'give the same command again'}.", err=True)
             raise typer.Exit(INTERRUPTED) from None
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")
