@@ -258,10 +258,10 @@ def announce(text: str, settings: LogSettings, *, printed: bool = False) -> None
 
     ``printed``: on standard output in either case, where the program that started this one reads it.
     """
-    if settings.format == "json":
-        _log.info("%s", text)
     if printed or settings.format == "text":
         print(text, flush=True)
+    else:
+        _log.info("%s", text)
 
 
 @contextmanager
