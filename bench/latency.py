@@ -156,7 +156,7 @@ class _Replies:
         """Severity of a slice of which only a text came, empty for one with a map; record."""
 
     def note(self, message: Message) -> None:
-        if isinstance(message, Text) or (isinstance(message, Image) and b"MYOSTREAM" in message.attributes):
+        if isinstance(message, Text) or (isinstance(message, Image) and _of_slice(message)):
             self._noted.append((time.perf_counter(), message))
             self._changed.set()
 
@@ -184,6 +184,11 @@ class _Replies:
                 self._current = self._numbers[record["series_index"], record["slice_index"]]
                 self.found[self._current] = (severity, record)
             self.ended[self._current] = at
+
+
+def _of_slice(image: Image) -> bool:
+    """Return whether an image is a result of a slice, and not the report at the end of a session."""
+    return b"MYOSTREAM" in image.attributes and b"myostream_REPORT" not in image.attributes
 
 
 def run_session(address: Address, header: str, stream: list[list[Image]], interval: float) -> list[Slice]:

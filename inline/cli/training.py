@@ -74,7 +74,7 @@ def train(
     from model.weights import DEFAULT
 
     shipped = None if recipe == "published" else DEFAULT
-    weights = None if start == "random" else Path(start).resolve() if start else shipped
+    weights = None if start == "random" else shipped if start is None else path(start).resolve()
     if recipe == "synthetic":
         if data or kinds or architecture or encoder or epochs or resume or precision:
             raise MyostreamError(
@@ -101,7 +101,7 @@ def train(
         )
         return
     from model.training.recipe import RECIPES
-    from model.training.train import Training, begun, how_to_go_on, shortened
+    from model.training.train import Training, begun, shortened
     from model.training.train import train as run
 
     if recipe not in RECIPES:
@@ -131,8 +131,8 @@ def train(
             training = Training(shortened(RECIPES[recipe], epochs), output, data, start=weights)
         try:
             figures = run(replace(training, data=data, accelerator=accelerator, **options))
-        except KeyboardInterrupt:
-            typer.echo(f"Interrupted: {how_to_go_on(output)}.", err=True)
+        except KeyboardInterrupt as error:
+            typer.echo(f"Interrupted: {str(error) or 'give the same command again'}.", err=True)
             raise typer.Exit(INTERRUPTED) from None
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")

@@ -38,6 +38,10 @@ _RINGS: Final = ((1.0, 0.7), (0.7, 0.4), (0.4, 0.06))
 """Outer and inner radius of the basal, mid-ventricular and apical segments."""
 _EYE_EDGE: Final = 1.03
 """Half the side of the axes of a bull's-eye, in the same unit."""
+_INWARDS: Final = 0.65
+"""Share of a segment's inner radius to which its value may reach; further in are those of the next ring."""
+_LEAST_VALUE: Final = 4.5
+"""Size below which a value in a bull's-eye reaches over the inner border of its segment instead, points."""
 _DIGIT: Final = 0.73
 """Height of a digit over the size of its font."""
 
@@ -248,10 +252,14 @@ def _bulls_eye(sheet: Sheet, axes: Axes, eye: BullsEye, side: float) -> None:
         marked = unusual(region)
         text = f"{value:.{eye.kind.digits}f}" + "*" * marked + "?" * (number in eye.doubtful)
         x, y, size = radius * math.cos(middle), radius * math.sin(middle), SMALL * side / _EYE_MOST
-        # Half of its width has room between its middle and the rim, at the height of its corners.
+        # The rim at the height of its corners, which half of its width may reach from its middle.
         unit = side / (2 * _EYE_EDGE)
-        room = math.sqrt(outer**2 - (abs(y) + size / 72 * _DIGIT / 2 / unit) ** 2) - abs(x)
-        size *= min(1.0, 2 * room * unit / sheet.width(text, size, bold=marked))
+        rim = math.sqrt(outer**2 - (abs(y) + size / 72 * _DIGIT / 2 / unit) ** 2)
+        width = sheet.width(text, size, bold=marked) / unit
+        least = min(width * _LEAST_VALUE / size, rim - _INWARDS * inner)
+        room = max(2 * (rim - abs(x)), least)
+        size *= min(1.0, room / width)
+        x = math.copysign(min(abs(x), rim - min(width, room) / 2), x)
         axes.text(
             x,
             y,

@@ -40,15 +40,15 @@ _MISSING: Final = "\u25a1"
 
 
 class _Fonts(NamedTuple):
-    """Names of the installed fonts in the order of use, and the code points that they have."""
+    """Names of the installed fonts in the order of use, and the code points that they have in a weight."""
 
     names: tuple[str, ...]
     characters: frozenset[int]
 
 
 @cache
-def _fonts() -> _Fonts:
-    """Return the fonts that are there, and the characters that they have."""
+def _fonts(*, bold: bool = False) -> _Fonts:
+    """Return the fonts that are there, and the characters that they have in this weight."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
     # Few of the further fonts have a bold face. matplotlib warns of each, which is of no use to a user.
@@ -56,8 +56,12 @@ def _fonts() -> _Fonts:
     there = {each.name for each in fontManager.ttflist}
     names = ("DejaVu Sans", *(name for name in _FURTHER_FONTS if name in there))
     # Of several faces of a name some have fewer characters: those of the one that is drawn with count.
-    files = [findfont(FontProperties(family=name)) for name in names]
+    files = [findfont(FontProperties(family=name, weight=_weight(bold=bold))) for name in names]
     return _Fonts(names, frozenset().union(*(get_font(file).get_charmap() for file in files)))
+
+
+def _weight(*, bold: bool) -> str:
+    return "bold" if bold else "normal"
 
 
 def _of_use(record: logging.LogRecord) -> bool:
@@ -79,7 +83,7 @@ class Sheet:
         """Return a font of a size in points."""
         from matplotlib.font_manager import FontProperties
 
-        return FontProperties(family=list(_fonts().names), size=size, weight="bold" if bold else "normal")
+        return FontProperties(family=list(_fonts().names), size=size, weight=_weight(bold=bold))
 
     def width(self, text: str, size: float, *, bold: bool = False) -> float:
         """Return the width of a text, inches."""
@@ -90,7 +94,7 @@ class Sheet:
 
     def fitted(self, text: str, width: float, size: float, *, bold: bool = False) -> str:
         """Return a text that is no wider than that, with an ellipsis where it was shortened."""
-        text = _printable(text)
+        text = _printable(text, bold=bold)
         if self.width(text, size, bold=bold) <= width:
             return text
         low, high = 0, len(text)
@@ -135,7 +139,7 @@ class Sheet:
         self.figure.text(
             x / WIDTH,
             1.0 - y / HEIGHT,
-            _printable(text),
+            _printable(text, bold=bold),
             fontproperties=self.font(size, bold=bold),
             color=colour,
             ha=align,
@@ -193,9 +197,9 @@ def _ticks(window: Window) -> tuple[float, ...]:
     return tuple(float(each) for each in inner if window.low <= each <= window.high)
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, *, bold: bool = False) -> str:
     """Return a text in the characters of the fonts; spaces at its beginning are kept."""
-    characters = _fonts().characters
+    characters = _fonts(bold=bold).characters
     indent = len(text) - len(text.lstrip(" "))
     shown = clean(text[: indent + _LONGEST])
     return " " * indent + "".join(each if ord(each) in characters else _MISSING for each in shown)

@@ -1,4 +1,4 @@
-"""HTTP servers of this program: bounds of connections and time, and the address that they listen on."""
+"""HTTP servers of this program: bounds of connections and time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-
-from inline.data.errors import ConfigurationError
-from inline.emit.access import is_loopback
-from inline.emit.addresses import bound, host_port
-from inline.settings import MonitorSettings
 
 
 class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -78,28 +73,3 @@ class QuietHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
-
-
-def listening_socket(settings: MonitorSettings, name: str, backlog: int) -> socket.socket:
-    """Return the listening socket of the setting ``monitor.<name>`` (``port`` or ``page_port``).
-
-    Raises:
-        ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
-    """
-    served = {"port": "metrics and health", "page_port": "the live page"}[name]
-    host, port = settings.host, getattr(settings, name) or 0
-    try:
-        made = bound(host, port)
-        made.listen(backlog)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{served} cannot listen on {host_port(host, port)} ({error.strerror or error}); "
-            f"choose another monitor.{name}"
-        ) from error
-    if not (settings.token or is_loopback(made.getsockname()[0])):
-        made.close()
-        raise ConfigurationError(
-            f"{served} on {host_port(host, port)} could be read by every host that reaches it: give "
-            'monitor.token, or monitor.host = "127.0.0.1"'
-        )
-    return made

@@ -258,11 +258,11 @@ def announce(text: str, settings: LogSettings, *, printed: bool = False) -> None
 
     ``printed``: on standard output in either case, where the program that started this one reads it.
     """
-    if settings.format == "json":
-        _log.info("%s", text)
     if printed or settings.format == "text":
         # In one write: a line of the log may come between two.
         print(f"{text}\n", end="", flush=True)
+    else:
+        _log.info("%s", text)
 
 
 @contextmanager

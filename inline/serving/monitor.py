@@ -17,7 +17,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from inline.serving.bounded import BoundedServer, QuietHandler, listening_socket
+from inline.serving.bounded import BoundedServer, QuietHandler
+from inline.serving.listening import listening_socket
 from inline.settings import MonitorSettings
 
 _log = logging.getLogger(__name__)

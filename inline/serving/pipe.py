@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from inline.data.errors import ConfigurationError, MyostreamError
+from inline.mrd.protocol import MessageId
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.service import service
@@ -21,13 +23,12 @@ from inline.serving.session import Session
 from inline.serving.signals import Shutdown, ending_signals
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
-from model.output import atomic_output, check_outputs
 
 _UNHURRIED_MS: Final = 600_000.0
 """Budget of a slice where the settings state none: a program that reads a pipe waits."""
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_PRIVATE: Final = 0o600
-"""Mode of a new file: it holds data of patients."""
+_AROUND: Final = tuple(each.to_bytes(2, "little") for each in (MessageId.HEADER, MessageId.CLOSE))
+"""First bytes of the messages around all others."""
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
 
@@ -35,8 +36,27 @@ class StreamError(MyostreamError):
     """The input is not a whole MRD stream."""
 
 
-class _KeepEarlier(Exception):  # noqa: N818
-    """Nothing came that should replace an earlier file."""
+class _Replacing(PipeTransport):
+    """Pipe to a file that holds something: it is emptied when there is more to write than header and close.
+
+    It is not renamed: the place may be a handle of another program, or in a folder that cannot be written.
+    """
+
+    def __init__(self, source: int, sink: int, begun: Callable[[], bool]) -> None:
+        """Take descriptors; ``begun``: header and close are worth writing."""
+        super().__init__(source, sink)
+        self._begun = begun
+        self._held: bytes | None = b""
+
+    def send(self, data: bytes) -> None:
+        """See :meth:`SocketTransport.send`."""
+        if self._held is not None and data[:2] in _AROUND and not self._begun():
+            self._held += data
+            return
+        if self._held is not None:
+            os.ftruncate(self._sink, 0)
+            data, self._held = self._held + data, None
+        super().send(data)
 
 
 def run(
@@ -63,15 +83,19 @@ def run(
     """
     if "budget_ms" not in settings.model_fields_set:
         settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
-    _check(source, sink)
-    with suppress(_KeepEarlier), _written(sink) as written:
-        transport = PipeTransport(*_opened(source, written))
-        with service(settings, address_may_be_taken=True) as made:
-            session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
-            with _stopped_by_signals(made.shutdown):
-                tally = session.run()
-        if tally.refused or not (tally.images or tally.closed):
-            raise _KeepEarlier
+    _check(source)
+    read, written = _opened(source, sink)
+    transport = PipeTransport(read, written)
+    place = os.fstat(written)
+    if sink is not None and os.path.samestat(place, os.fstat(read)) and not stat.S_ISCHR(place.st_mode):
+        raise ConfigurationError(f"{sink} would be overwritten; give another name for what comes back")
+    if sink is not None and place.st_size:
+        transport = _Replacing(read, written, lambda: bool(tally.images) or tally.closed)
+    with service(settings, address_may_be_taken=True) as made:
+        session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
+        tally = session.tally
+        with _stopped_by_signals(made.shutdown):
+            session.run()
     if tally.refused:
         return False
     after = f"after {tally.images} images, which have passed"
@@ -84,29 +108,14 @@ def run(
     return True
 
 
-def _check(source: Path | None, sink: Path | None) -> None:
-    """Raise an error for files that cannot be read or replaced."""
+def _check(source: Path | None) -> None:
+    """Raise an error for what cannot be read."""
     if source is not None and not source.exists():
         raise ConfigurationError(f"there is no {source} to read")
     if source is not None and source.is_dir():
         raise ConfigurationError(f"{source} is a folder and no stream")
-    if source is not None and sink is not None and sink.exists() and source.samefile(sink):
-        raise ConfigurationError(f"{source} would be overwritten; give another name for what comes back")
     if source is None or source.is_file():
         _check_kind(source)
-    if sink is not None and sink.is_file():
-        check_outputs(sink)
-
-
-@contextmanager
-def _written(sink: Path | None) -> Iterator[Path | None]:
-    """Yield the file to write: beside an existing one, which it replaces at the end."""
-    if sink is None or not sink.is_file():
-        yield sink
-        return
-    with atomic_output(sink) as beside:
-        beside.chmod(_PRIVATE)
-        yield beside
 
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
@@ -144,7 +153,7 @@ def _check_kind(source: Path | None) -> None:
 def _open_sink(sink: Path | None) -> int | OSError:
     try:
         if sink is not None:
-            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+            return os.open(sink, os.O_WRONLY | os.O_CREAT, 0o600)  # data of patients
         # Output that any library prints goes to standard error.
         stream = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)

@@ -170,7 +170,7 @@ def train(training: Training) -> dict[str, float]:
         ValueError: an architecture or a combination of options that does not exist, a run that cannot be
             resumed, settings that are not those that it began with, or an earlier run in the folder.
         OutputError: the folder cannot be written, at the beginning or later.
-        KeyboardInterrupt: as it is, where Lightning would end the process.
+        KeyboardInterrupt: where Lightning would end the process, and from then on with how the run goes on.
     """
     recipe = training.recipe
     own = own_start(training.output, training.start)
@@ -227,20 +227,21 @@ def train(training: Training) -> dict[str, float]:
     write_json(training.output / FILE, parts)
     try:
         trainer.fit(module, datamodule=images, **options)
+        # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
+        kept = torch.load(best.best_model_path, weights_only=False)
+        module.load_state_dict(kept["state_dict"])
+        if isinstance(network, UNet):
+            save_weights(network, training.output / "weights")
     except OSError as error:
         raise OutputError(
-            f"the training in {training.output} ended with an error: {error}; {how_to_go_on(training.output)}"
+            f"the training in {training.output} ended with an error: {error}; "
+            f"{_how_to_go_on(training.output)}"
         ) from error
-    except SystemExit as error:
+    except (KeyboardInterrupt, SystemExit) as error:
         # Lightning ends the process at Ctrl-C.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+        if KeyboardInterrupt in (type(error), type(error.__context__)):
+            raise KeyboardInterrupt(_how_to_go_on(training.output)) from None
         raise
-    # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
-    kept = torch.load(best.best_model_path, weights_only=False)
-    module.load_state_dict(kept["state_dict"])
-    if isinstance(network, UNet):
-        save_weights(network, training.output / "weights")
     # A checkpoint of a run that an earlier version began may have none.
     figures: dict[str, float] = kept.get(FIGURES) or {
         name: float(value) for name, value in trainer.callback_metrics.items()
@@ -278,14 +279,14 @@ def make_network(training: Training) -> nn.Module:
 
 def _check_no_run(run: Path) -> None:
     """Check that a folder holds no run that its split and checkpoints would be mixed with."""
-    if _last(run).exists() or ((run / FILE).exists() and (run / "weights").exists()):
-        raise ValueError(
-            f"{run} holds an earlier run; go on with --resume, start from its weights with --start "
-            f"{run / 'weights'}, or give another --output"
-        )
+    last, weights = _last(run).exists(), (run / "weights").exists()
+    if last or ((run / FILE).exists() and weights):
+        resume = "go on with --resume, " * last
+        start = f"start from its weights with --start {run / 'weights'}, " * weights
+        raise ValueError(f"{run} holds an earlier run; {resume}{start}or give another --output")
 
 
-def how_to_go_on(run: Path) -> str:
+def _how_to_go_on(run: Path) -> str:
     """Return how a run that was stopped goes on."""
     if _last(run).exists():
         return "the same command with --resume goes on after the last epoch"

@@ -10,6 +10,7 @@ from bench.latency import OUTSIDE, NoResultError, Slice, run_session, show, slow
 from bench.latency import _Replies as Replies
 from bench.watched import make_stream
 from inline.data.errors import MyostreamError
+from inline.mrd.messages import Close
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
@@ -84,6 +85,23 @@ def test_slices_are_complete_with_any_choice_of_images(emit):
     found = session(4, emit=emit)
     assert [each.number for each in found] == [0, 1, 2, 3]
     assert not any(each.late for each in found)
+
+
+def test_the_report_at_the_end_belongs_to_no_slice(monkeypatch):
+    made, closed = [], []
+
+    def replies(stream):
+        made.append(Replies(stream))
+        return made[0]
+
+    def close():
+        closed.append(time.perf_counter())
+        return Close()
+
+    monkeypatch.setattr(latency, "_Replies", replies)
+    monkeypatch.setattr(latency, "Close", close)
+    assert [each.number for each in session(2, emit={"report": True})] == [0, 1]
+    assert max(made[0].ended.values()) < closed[0]
 
 
 def test_what_was_measured_before_a_slice_without_a_result_is_kept(tmp_path, monkeypatch, capsys):

@@ -30,8 +30,8 @@ from inline.data.flags import Flag
 from inline.data.results import NO_LABELS, SliceResult
 from inline.report.maps import ReportMap, cut
 from inline.report.positions import superseded
-from inline.serving.bounded import listening_socket
 from inline.serving.health import Checkup
+from inline.serving.listening import listening_socket
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observer
 from inline.serving.page.board import MOST_RESULTS, MOST_STUDIES
 from inline.serving.page.messages import (

@@ -98,10 +98,10 @@ class _Workspace:
         return self._current
 
     def _keep(self) -> None:
-        """Keep the contour whose element ends; an image may stand twice in a workspace."""
+        """Keep the contour whose element ends, if it has points; an image may stand twice in a workspace."""
         place, drawn = self._place(), self._current
         self._current = None
-        if place is None or drawn is None:
+        if place is None or drawn is None or not drawn.points:
             return
         if _pixels(self.contours.setdefault(place, drawn)) != _pixels(drawn):
             raise CaseError(

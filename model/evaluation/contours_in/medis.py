@@ -61,7 +61,9 @@ def read_medis(path: Path) -> MedisFile:
             resolution = (int(found[1]), int(found[2]))
         elif _SECTION.search(line):
             place, mode, points = _contour(lines, path)
-            if mode in (_ENDO, _EPI) and drawn.setdefault(place, {}).setdefault(mode, points) != points:
+            if mode not in (_ENDO, _EPI) or not points:
+                continue
+            if drawn.setdefault(place, {}).setdefault(mode, points) != points:
                 raise CaseError(
                     f"{path} has two contours of mode {mode} on slice {place[0]} frame {place[1]}: keep one"
                 )

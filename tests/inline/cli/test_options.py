@@ -155,6 +155,7 @@ def test_a_margin_that_is_not_finite_is_an_error_before_anything_is_timed(monkey
         ("serve", "--zmq-keys"),
         ("evaluate", "--data"),
         ("calibrate", "contours", "--data"),
+        ("train", "-o", "run", "--start"),
     ],
     ids=" ".join,
 )

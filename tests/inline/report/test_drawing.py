@@ -120,7 +120,10 @@ def test_the_characters_are_those_of_the_face_that_is_drawn_with(monkeypatch):
     sheet_module._fonts.cache_clear()
     text = "• ≥ ± T₂ Иванов Ελλη Việt"  # all of them in matplotlib's own DejaVu Sans
     assert sheet_module._printable(text) == text
-    assert sheet_module._printable("\U0010fffd") == "□"
+    assert sheet_module._printable("\U00030000") == "□"
+    sans = "\U0001d5a0"  # in the regular face alone
+    assert sheet_module._printable(sans) == sans
+    assert sheet_module._printable(sans, bold=True) == "□"
     sheet_module._fonts.cache_clear()
 
 
@@ -161,6 +164,26 @@ def test_marked_values_of_the_segments_stay_within_the_rim():
                 corners = text.get_window_extent(renderer).corners()
                 assert np.hypot(*axes.transData.inverted().transform(corners).T).max() < 1.02, text.get_text()
                 drawn += 1
+    assert drawn == 32
+
+
+def test_marked_values_of_small_bulls_eyes_are_legible():
+    levels = [level for level in ("basal", "mid", "apical") for _ in range(5)]
+    slices = [
+        make_slice(n, *kind, level, -12.25, flags=(Flag.REVIEW,))
+        for n, level in enumerate(levels)
+        for kind in (("T1", "native"), ("T2", None))
+    ]
+    figure = draw(page(report_maps(Examination(tuple(slices))), ExaminationInfo()))
+    renderer = figure.canvas.get_renderer()
+    drawn = 0
+    for axes in figure.axes:
+        values = [each for each in axes.texts if each.get_text().endswith("*?")]
+        boxes = [each.get_window_extent(renderer) for each in values]
+        assert all(each.get_fontsize() > 3.8 for each in values)
+        for place, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+        drawn += len(values)
     assert drawn == 32
 
 

@@ -20,7 +20,14 @@ from inline.data.errors import ProtocolError
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.serving.dialogue import Dialogue
-from inline.serving.logs import BoundedHandler, JsonFormatter, RateLimiter, SafeFormatter, log_to_stderr
+from inline.serving.logs import (
+    BoundedHandler,
+    JsonFormatter,
+    RateLimiter,
+    SafeFormatter,
+    announce,
+    log_to_stderr,
+)
 from inline.settings import LogSettings, load_settings
 
 PATIENT = "Mustermann"
@@ -38,6 +45,21 @@ class Listed(logging.Handler):
     def emit(self, record):
         self.free.wait(60)
         self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("form", "printed", "out", "logs"),
+    [
+        ("text", False, "begun\n", 0),
+        ("json", False, "", 1),
+        ("text", True, "begun\n", 0),
+        ("json", True, "begun\n", 0),
+    ],
+)
+def test_what_has_begun_is_stated_once(form, printed, out, logs, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    announce("begun", LogSettings(format=form), printed=printed)
+    assert (capsys.readouterr().out, len(caplog.records)) == (out, logs)
 
 
 @pytest.fixture

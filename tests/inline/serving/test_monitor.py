@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inline.data.errors import ConfigurationError
+from inline.serving import listening
 from inline.serving import monitor as module
 from inline.serving.monitor import Kept, Monitor, Page, json_page
 from inline.settings import MonitorSettings, load_settings
@@ -83,6 +84,18 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_one_line(started):
         Monitor(MonitorSettings(port=taken), {})
     with pytest.raises(ConfigurationError, match=r"choose another monitor\.port"):
         Monitor(MonitorSettings(port=0, host="192.0.2.1"), {})
+
+
+def test_a_socket_that_cannot_listen_is_closed(monkeypatch):
+    class Taken(socket.socket):
+        def listen(self, *_):
+            raise OSError(98, "Address already in use")
+
+    made = Taken()
+    monkeypatch.setattr(listening, "bound", lambda *_: made)
+    with pytest.raises(ConfigurationError, match="Address already in use"):
+        listening.listening_socket(MonitorSettings(port=0), "port", 1)
+    assert made.fileno() == -1
 
 
 def test_a_short_token_is_refused_and_not_shown():

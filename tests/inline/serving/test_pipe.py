@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -187,6 +188,60 @@ def test_an_earlier_file_stays_while_no_input_has_come(stream_command, stream, s
     peer.join(timeout=60)
     assert seen == [b"earlier"]
     check(out.read_bytes(), sent)
+
+
+@pytest.mark.parametrize("made", [tempfile.NamedTemporaryFile, tempfile.TemporaryFile])
+def test_the_handle_of_an_earlier_file_reads_the_stream(made, stream_command, stream, sent, tmp_path):
+    (tmp_path / "in").write_bytes(stream)
+    with made(dir=tmp_path) as file:
+        file.write(b"earlier" * 1_000_000)
+        file.flush()
+        name = file.name if isinstance(file.name, str) else f"/dev/fd/{file.fileno()}"
+        assert stream_command("-i", tmp_path / "in", "-o", name).exit_code == 0
+        file.seek(0)
+        check(file.read(), sent)
+
+
+def test_a_file_in_a_folder_that_cannot_be_written_is_overwritten_in_its_place(
+    stream_command, stream, sent, tmp_path
+):
+    (tmp_path / "in").write_bytes(stream)
+    out = tmp_path / "folder" / "out"
+    out.parent.mkdir()
+    out.write_bytes(b"earlier")
+    number = out.stat().st_ino
+    out.parent.chmod(0o500)
+    try:
+        assert stream_command("-i", tmp_path / "in", "-o", out).exit_code == 0
+    finally:
+        out.parent.chmod(0o700)
+    assert out.stat().st_ino == number, "not renamed, which root may do"
+    check(out.read_bytes(), sent)
+
+
+def test_an_earlier_file_is_replaced_by_a_stream_without_images_that_is_closed(
+    stream_command, sent, tmp_path
+):
+    file = io.BytesIO()
+    serializer = ProtocolSerializer(file)
+    serializer.serialize(sent[0])
+    serializer.close()
+    into, out = tmp_path / "in", tmp_path / "out"
+    into.write_bytes(file.getvalue())
+    out.write_bytes(b"earlier" * 10_000)
+    assert stream_command("-i", into, "-o", out).exit_code == 0
+    (header,) = read(out.read_bytes())
+    assert header.toXML() == sent[0].toXML()
+
+
+def test_standard_input_is_not_overwritten(stream, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(stream)
+    with file.open("rb") as opened:
+        ended = subprocess.run([*COMMAND, "-o", file], stdin=opened, capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"would be overwritten" in ended.stderr
+    assert file.read_bytes() == stream
 
 
 def feed(file, data):

@@ -77,6 +77,15 @@ def test_nothing_else_puts_a_processor_together():
     assert making == {"service.py"}
 
 
+def test_the_process_of_the_live_page_loads_neither_settings_nor_arrays_nor_sockets_of_zmq():
+    script = (
+        "import sys, inline.serving.page.__main__; "
+        "print(*sorted({'numpy', 'pydantic', 'zmq'} & sys.modules.keys()))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""
+
+
 def test_importing_the_command_line_loads_neither_torch_nor_a_session():
     script = (
         "import sys, inline.cli.commands; "

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -151,11 +152,13 @@ def contents(run):
 def test_another_training_in_the_folder_of_a_run_is_refused(labelled_folder, tmp_path, small, kept):
     run = tmp_path / "run"
     train(Training(TINY, run, labelled_folder, **small))
+    advice = "go on with --resume"
     if kept == "weights":
         (run / "checkpoints").rename(tmp_path / "checkpoints")
         (run / "weights").mkdir()
+        advice = f"start from its weights with --start {run / 'weights'}"
     before = contents(run)
-    with pytest.raises(ValueError, match=r"holds an earlier run; go on with --resume"):
+    with pytest.raises(ValueError, match=re.escape(f"run; {advice}, or give another --output")):
         train(Training(replace(TINY, epochs=2), run, labelled_folder, **small, seed=2))
     assert contents(run) == before
 
@@ -190,6 +193,18 @@ def test_a_run_restarted_from_its_own_weights_is_not_resumed_from_the_earlier_on
             train(adapted)
     with pytest.raises(ValueError, match="nothing to resume"):
         train(replace(adapted, resume=True))
+
+
+def test_a_restart_that_ends_before_its_training_has_no_checkpoint_to_resume(adapted, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(RECIPES, "published", TINY)
+    monkeypatch.setattr(module, "read_kinds", stop)
+    command = ["train", "--recipe", "published", "--data", str(adapted.data), "--maps", "t1"]
+    result = CliRunner().invoke(app, [*command, "-o", str(adapted.output), "--start", str(adapted.start)])
+    assert result.exit_code == 130
+    assert "Interrupted: give the same command again." in " ".join(result.stderr.split())
 
 
 def test_cases_of_all_earlier_runs_count_after_restarts_and_resumes(adapted):

@@ -279,6 +279,7 @@ def test_medis_files_that_cannot_be_used(case, content, message):
         read(case)
 
 
+EMPTY = np.zeros((0, 2))
 SMALLER = {name: CENTRE + 0.5 * (points - CENTRE) for name, points in OUTLINES.items()}
 
 
@@ -292,29 +293,35 @@ SMALLER = {name: CENTRE + 0.5 * (points - CENTRE) for name, points in OUTLINES.i
             "slice 3 frame 0, slice 4 frame 0; which",
         ),
         (medis(OUTLINES, places=((4, 0),)).replace("4 0 0", "4 0 9").replace("4 0 1", "4 0 8"), ""),
+        (medis({"endo": EMPTY, "epi": EMPTY}, places=((3, 0), (4, 0))), ""),
     ],
 )
 def test_medis_files_with_more_than_the_contours_of_one_slice(case, second, message):
-    """A contour that is stored twice, and those of other structures on other slices, do no harm."""
-    (case / "t1.anna.con").write_text(medis(OUTLINES) + second)
-    if message:
-        with pytest.raises(CaseError, match=message):
-            read(case)
-    else:
-        np.testing.assert_array_equal(read(case).labels, LABELS)
+    """A contour that is stored twice, one without points, and other structures elsewhere do no harm."""
+    for content in (medis(OUTLINES) + second, second + medis(OUTLINES)):
+        (case / "t1.anna.con").write_text(content)
+        if message:
+            with pytest.raises(CaseError, match=message):
+                read(case)
+        else:
+            np.testing.assert_array_equal(read(case).labels, LABELS)
 
 
 def test_an_image_may_stand_twice_in_a_workspace_with_the_same_contours(case):
     image = f'<Hash:item Hash:key="{MAP}">'
 
-    def with_second(outlines):
+    def with_second(outlines, before=OUTLINES):
         second = cvi42(outlines).partition(image)[2].partition('<Hash:item Hash:key="Window">')[0]
-        return cvi42(OUTLINES).replace(image, f"{image}{second}</Hash:item>{image}")
+        return cvi42(before).replace(image, f"{image}{second}</Hash:item>{image}")
 
     file = case / "t1.anna.cvi42wsx"
     file.write_text(with_second(OUTLINES))
     np.testing.assert_array_equal(read_cvi42(file)[MAP].endo, np.round(OUTLINES["endo"] * 4, 4) / 4)
     np.testing.assert_array_equal(read(case).labels, LABELS)
+    empty = {"endo": EMPTY, "epi": EMPTY}
+    for both in ((OUTLINES, empty), (empty, OUTLINES)):
+        file.write_text(with_second(*both))
+        np.testing.assert_array_equal(read(case).labels, LABELS)
     file.write_text(with_second(SMALLER))
     with pytest.raises(CaseError, match=f"two different contours {ENDO} of image {MAP}: keep one"):
         read(case)
