@@ -345,7 +345,7 @@ class Pipeline:
             if contours is not None:
                 named, measured = segment_level(level, flags), parametric
                 if empty.scanner_made:
-                    measured, left_out = within_tissue(parametric, empty.quantity, labels)
+                    measured, left_out = within_tissue(parametric, empty.quantity, contours)
                 regions = measure(measured, contours, named, reference, inset=self._regions.inset)
                 if poor_fit(measured, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
@@ -430,7 +430,7 @@ class Pipeline:
             return found
         named, measured = segment_level(level, result.flags), parametric
         if result.scanner_made:
-            measured, _ = within_tissue(parametric, result.quantity, result.labels)
+            measured, _ = within_tissue(parametric, result.quantity, contours)
         regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
         # Without another one, the note of the former level gives the reason of its flag.
