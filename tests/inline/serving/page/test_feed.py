@@ -32,6 +32,7 @@ from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
 from inline.settings import EcvSettings, MonitorSettings
+from model.polygons import ring_labels
 from model.relaxometry.parametric_map import ParametricMap
 from tests.inline.examination.phantom import t1_slice
 from tests.inline.serving.gated import Gated
@@ -159,7 +160,8 @@ def test_final_levels_change_the_segments_of_results_that_are_shown(started):
 def test_a_scanner_made_map_has_its_final_level(started):
     pipeline, mid = measured()
     values = mid.map.values_ms.copy()
-    rows, columns = np.nonzero(mid.labels == 2)
+    outlines = mid.contours.endo, mid.contours.epi
+    rows, columns = np.nonzero(ring_labels(*outlines, values.shape) == 2)
     values[rows[::20], columns[::20]] = 4095.0
     made = replace(mid, map=ParametricMap.of_values(values), scanner_made=True)
     feed = started()
