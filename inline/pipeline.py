@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, parts_with_values, segment_level, slice_reference, without_values
+from inline.contouring.aha import measure, segment_level, sixths, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -368,8 +368,9 @@ class Pipeline:
                 if not (rounded or left or apart):
                     in_ring = noisy(assembled.series, labels, prepared.corrected)
                     findings += in_ring
-                    if contours is not None and reference is not None and not in_ring:
-                        parts = parts_with_values(parametric, labels, contours, reference)
+                    whole = Flag.CUT_OFF not in flags
+                    if contours is not None and reference is not None and whole and not in_ring:
+                        parts = sixths(labels, contours, reference)
                         findings += noisy_parts(assembled.series, parts, prepared.corrected)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [

@@ -369,7 +369,7 @@ def noisy_parts(
     least = min(noise.snr for noise in found.values())
     sentence = (
         f"The signal of a part of the wall ({', '.join(found)}) is only {least:.0f} times the noise, and "
-        f"{series.quantity} of magnitudes there may be wrong by 5 % and more: check the images there."
+        f"{series.quantity} of magnitudes may be wrong by some percent or more: check the images there."
     )
     return ((Flag.NOISY_IMAGES, sentence),)
 
