@@ -143,7 +143,7 @@ def correct_motion(
         return None
     # A NaN would spread by the smoothing, an infinite value by the division by the largest.
     finite = np.abs(images) < _LARGEST_SIGNAL
-    reduced = lattice.reduced(_without_spikes(np.where(finite, images, np.float32(0.0))))
+    reduced = lattice.reduced(without_spikes(np.where(finite, images, np.float32(0.0))))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
     # An image without values would look like one that moved.
@@ -197,7 +197,7 @@ def correct_motion(
     )
 
 
-def _without_spikes(images: Floats) -> Floats:
+def without_spikes(images: Floats) -> Floats:
     """Return images ``(n, rows, columns)`` with values clipped that no tissue has beside the others."""
     some = np.abs(images[:, ::4, ::4])
     if not (some := some[some > 0.0]).size:
