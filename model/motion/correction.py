@@ -168,6 +168,10 @@ def correct_motion(
     for stage in stages:
         step = registration.step(stage)
         registration.displacements = registration.displacements + step
+    if model.one_contrast and _shifts_mm(step, heart).max() > STILL_MM:
+        # Their fewer steps may end before they have arrived.
+        step = registration.step(stages[-1])
+        registration.displacements = registration.displacements + step
     shift_mm = _shifts_mm(registration.displacements, heart)
     left = replace(
         still,
