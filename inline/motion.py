@@ -13,7 +13,7 @@ from inline.data.flags import Finding, Flag
 from inline.data.results import SliceMotion
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series
 from model.frame import FRAME_MM, Frame
-from model.motion.correction import MotionCorrection, correct_motion
+from model.motion.correction import MotionCorrection, correct_motion, without_spikes
 from model.motion.correlation import shifts_between
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
@@ -97,7 +97,9 @@ def misaligned(
     if series.quantity is not Quantity.T2 or not inside.any():
         return ()
     images = series.images if corrected is None else corrected
-    frames = np.stack([cv2.GaussianBlur(frame.to_frame(each), (0, 0), 1.0) for each in images])
+    # A spike would decide the correlation wherever it lies in the part that is sought.
+    clipped = without_spikes(np.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0))
+    frames = np.stack([cv2.GaussianBlur(frame.to_frame(each), (0, 0), 1.0) for each in clipped])
     lengths = [
         np.linalg.norm(each, axis=1) for each in shifts_between(frames.astype(np.float32), inside, _REACH)
     ]

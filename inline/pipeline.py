@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import measure, parts_with_values, segment_level, slice_reference, without_values
+from inline.contouring.aha import measure, segment_level, sixths, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -337,7 +337,7 @@ class Pipeline:
             if contours is not None:
                 named, measured = segment_level(level, flags), parametric
                 if empty.scanner_made:
-                    measured, left_out = within_tissue(parametric, empty.quantity, labels)
+                    measured, left_out = within_tissue(parametric, empty.quantity, contours)
                 regions = measure(measured, contours, named, reference, inset=self._regions.inset)
                 if poor_fit(measured, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
@@ -360,8 +360,9 @@ class Pipeline:
                 if not (rounded or left or apart):
                     in_ring = noisy(assembled.series, labels, prepared.corrected)
                     findings += in_ring
-                    if contours is not None and reference is not None and not in_ring:
-                        parts = parts_with_values(parametric, labels, contours, reference)
+                    whole = Flag.CUT_OFF not in flags
+                    if contours is not None and reference is not None and whole and not in_ring:
+                        parts = sixths(labels, contours, reference)
                         findings += noisy_parts(assembled.series, parts, prepared.corrected)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
@@ -422,7 +423,7 @@ class Pipeline:
             return found
         named, measured = segment_level(level, result.flags), parametric
         if result.scanner_made:
-            measured, _ = within_tissue(parametric, result.quantity, result.labels)
+            measured, _ = within_tissue(parametric, result.quantity, contours)
         regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
         # Without another one, the note of the former level gives the reason of its flag.

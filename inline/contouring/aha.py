@@ -242,25 +242,25 @@ def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.b
     return None if too_few or poor > _MOST_LOST * region.area else sample
 
 
-def parts_with_values(
-    parametric: ParametricMap, labels: NDArray[np.uint8], contours: Contours, reference: AngularReference
-) -> dict[str, Pixels]:
-    """Return the pixels of six sectors of the wall by name, whatever its level, but for mostly lost ones.
+def sixths(labels: NDArray[np.uint8], contours: Contours, reference: AngularReference) -> dict[str, Pixels]:
+    """Return the pixels of twelve sixths of the wall by name, whatever its level.
+
+    They lie at every 30 degrees, since lost signal keeps to no segment. Every second one is a segment of six.
 
     Args:
-        parametric, contours, reference: as of :func:`measure`.
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+        contours, reference: as of :func:`measure`.
     """
     rows, columns = (labels == 2).nonzero()
     points = np.stack([columns, rows], axis=1).astype(np.float64)
-    sector = segments(angles_from_septum(points, contours.endo.mean(axis=0), reference), len(_SIX))
-    lost = poorly_fitted(parametric)[rows, columns]
-    of = {name: sector == i for i, name in enumerate(_SIX)}
-    return {
-        name: (rows[own], columns[own])
-        for name, own in of.items()
-        if own.any() and lost[own].mean() <= _MOST_LOST
-    }
+    from_septum = angles_from_septum(points, contours.endo.mean(axis=0), reference)
+    found: dict[str, Pixels] = {}
+    for first, name in enumerate(_SIX):
+        following = _SIX[(first + 1) % len(_SIX)]
+        for turn, called in ((0.0, name), (30.0, f"{name}/{following}")):
+            own = segments((from_septum + turn) % 360.0, len(_SIX)) == first
+            found[called] = rows[own], columns[own]
+    return found
 
 
 def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:

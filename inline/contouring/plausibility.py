@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Finding, Flag
-from inline.data.results import RegionValues
+from inline.data.results import Contours, RegionValues
 from inline.data.series import TISSUE_MS, MappingSeries, Quantity
+from model.polygons import ring_labels
 from model.relaxometry.brightness import bright
 from model.relaxometry.noise import CLEAN, Noise, molli_noise, t2prep_noise
 from model.relaxometry.parametric_map import ParametricMap
@@ -92,7 +93,7 @@ def of_values(values_ms: NDArray[np.float32], lost: NDArray[np.bool_]) -> Parame
 
 
 def within_tissue(
-    parametric: ParametricMap, quantity: Quantity, labels: NDArray[np.uint8]
+    parametric: ParametricMap, quantity: Quantity, contours: Contours
 ) -> tuple[ParametricMap, str]:
     """Return a scanner's map whose pixels above what tissue can have count as failed, and a note on them.
 
@@ -101,14 +102,15 @@ def within_tissue(
     Args:
         parametric: the scanner's map.
         quantity: T1 or T2.
-        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+        contours: in pixels of the map.
 
     Returns:
         The map itself and no note where no pixel of the myocardium lies above, or half of them: its scale is
             wrong then.
     """
-    longest, wall = TISSUE_MS[quantity][1], (labels == 2) & ~parametric.failed
-    above = parametric.values_ms > longest
+    rows, columns = parametric.values_ms.shape
+    labels, longest = ring_labels(contours.endo, contours.epi, (rows, columns)), TISSUE_MS[quantity][1]
+    wall, above = (labels == 2) & ~parametric.failed, parametric.values_ms > longest
     count = int((above & wall).sum())
     if not 0 < count < 0.5 * wall.sum():
         return parametric, ""
@@ -367,7 +369,7 @@ def noisy_parts(
     least = min(noise.snr for noise in found.values())
     sentence = (
         f"The signal of a part of the wall ({', '.join(found)}) is only {least:.0f} times the noise, and "
-        f"{series.quantity} of magnitudes there may be wrong by 5 % and more: check the images there."
+        f"{series.quantity} of magnitudes may be wrong by some percent or more: check the images there."
     )
     return ((Flag.NOISY_IMAGES, sentence),)
 

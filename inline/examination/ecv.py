@@ -20,7 +20,7 @@ from inline.contouring.aha import (
     weighted_statistics,
     without_values,
 )
-from inline.contouring.plausibility import poorly_fitted
+from inline.contouring.plausibility import poorly_fitted, within_tissue
 from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Finding, Flag
@@ -89,7 +89,11 @@ def ecv_of_pair(
         registered = register(native, post)
     except _NotMeasuredError as error:
         return replace(empty, error=error.message, flags=(error.flag,))
+    (native, native_note), (post, post_note) = _within_tissue(native), _within_tissue(post)
     found = _with_haematocrit(_with_flags(empty, pair), native, settings)
+    left_out = (("native", native_note), ("post-contrast", post_note))
+    notes = (f"In the {name} map {note}" for name, note in left_out if note)
+    found = replace(found, notes=(*found.notes, *notes))
     measured = _measured(found, native, post, blood, registered, regions)
     compared = replace(native, inset=regions.inset, flags=measured.flags)
     return _compared(measured, compared, ranges)
@@ -158,6 +162,14 @@ def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
             Flag.IMPLAUSIBLE_BLOOD,
         )
     return BloodChange(before.median_ms, after.median_ms, _error(before), _error(after))
+
+
+def _within_tissue(result: SliceResult) -> tuple[SliceResult, str]:
+    """Return a slice whose map is :func:`within_tissue` where the scanner made it, and the note on that."""
+    if not result.scanner_made or result.map is None or result.contours is None:
+        return result, ""
+    made, note = within_tissue(result.map, result.quantity, result.contours)
+    return replace(result, map=made), note
 
 
 def _error(blood: BloodT1) -> float:

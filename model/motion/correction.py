@@ -143,7 +143,7 @@ def correct_motion(
         return None
     # A NaN would spread by the smoothing, an infinite value by the division by the largest.
     finite = np.abs(images) < _LARGEST_SIGNAL
-    reduced = lattice.reduced(_without_spikes(np.where(finite, images, np.float32(0.0))))
+    reduced = lattice.reduced(without_spikes(np.where(finite, images, np.float32(0.0))))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
     # An image without values would look like one that moved.
@@ -167,6 +167,10 @@ def correct_motion(
         registration.displacements = first_displacements(registration.images, lattice)
     for stage in stages:
         step = registration.step(stage)
+        registration.displacements = registration.displacements + step
+    if model.one_contrast and _shifts_mm(step, heart).max() > STILL_MM:
+        # Their fewer steps may end before they have arrived.
+        step = registration.step(stages[-1])
         registration.displacements = registration.displacements + step
     shift_mm = _shifts_mm(registration.displacements, heart)
     left = replace(
@@ -197,7 +201,7 @@ def correct_motion(
     )
 
 
-def _without_spikes(images: Floats) -> Floats:
+def without_spikes(images: Floats) -> Floats:
     """Return images ``(n, rows, columns)`` with values clipped that no tissue has beside the others."""
     some = np.abs(images[:, ::4, ::4])
     if not (some := some[some > 0.0]).size:

@@ -133,6 +133,17 @@ def test_t2prep_images_whose_heart_lies_elsewhere_are_flagged(still, moved):
     assert misaligned(series, np.zeros_like(labels), frame) == ()
 
 
+@pytest.mark.parametrize("marked", [1, slice(None)])
+def test_a_spike_in_the_heart_hides_no_motion(still, marked):
+    series, labels, frame = t2prepared(still)
+    series.images[1] = np.roll(series.images[1], 4, axis=0)
+    rows, columns = np.nonzero(labels == 2)
+    series.images[marked, rows[5], columns[5]] = 60_000.0
+    ((flag, note),) = misaligned(series, labels, frame)
+    assert flag is Flag.MOTION_LEFT
+    assert "6 mm apart" in note
+
+
 def test_spikes_and_images_without_signal_are_no_motion(still):
     series, labels, frame = t2prepared(still)
     rows, columns = np.nonzero(labels == 2)

@@ -520,7 +520,27 @@ def test_a_part_of_the_wall_whose_signal_is_near_the_noise_is_flagged(slices, ri
     assert Flag.NOISY_IMAGES in result.flags
     (note,) = (note for note in result.notes if "part of the wall" in note)
     named = set(note[note.index("(") + 1 : note.index(")")].split(", "))
-    assert named <= {"anteroseptal", "inferoseptal"}
+    assert named <= {"anteroseptal", "anteroseptal/inferoseptal", "inferoseptal"}
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("snr", [3.0, 4.5, 6.0])
+def test_a_sixth_of_the_wall_near_the_noise_is_flagged_across_two_segments_too(
+    slices, ring_engine, quantity, snr
+):
+    """Half of it lies in either segment, which has a value."""
+    pipeline = Pipeline(ring_engine, RegionSettings(septum_degrees=0.0))
+    result = pipeline.process(lost(slices[0], quantity, snr, 60.0))
+    assert result.flags == (Flag.NOISY_IMAGES,)
+    assert "(anteroseptal/inferoseptal)" in result.notes[0]
+
+
+def test_no_part_of_a_heart_that_is_cut_off_is_named(slices, ring_engine):
+    """The angles around its centre are not known."""
+    pipeline = Pipeline(ring_engine, RegionSettings(septum_degrees=0.0))
+    result = pipeline.process(of_columns(lost(slices[0], Quantity.T2, 4.5, 120.0), 54))
+    assert Flag.CUT_OFF in result.flags
+    assert Flag.NOISY_IMAGES not in result.flags
 
 
 @pytest.mark.parametrize("quantity", Quantity)

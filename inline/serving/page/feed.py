@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -324,15 +325,17 @@ class PageFeed(Observer):
         _shorten(self._final, MOST_STUDIES)
         changes: dict[int, dict[str, Any]] = {}
         for shown in self._shown:
-            before, own = shown.result, shown.study == final.study
-            if own and (result := final.of_slice(before, shown.session)) is not before:
-                shown.result = result
-                changes[shown.number] = slice_changes(result, texts=texts)
+            with _others_follow():
+                before, own = shown.result, shown.study == final.study
+                if own and (result := final.of_slice(before, shown.session)) is not before:
+                    shown.result = result
+                    changes[shown.number] = slice_changes(result, texts=texts)
         for ecv in self._ecv:
-            earlier, own = ecv.result, ecv.study == final.study
-            if own and (measured := final.of_ecv(earlier)) is not earlier:
-                ecv.result = measured
-                changes[ecv.number] = ecv_changes(measured, texts=texts)
+            with _others_follow():
+                earlier, own = ecv.result, ecv.study == final.study
+                if own and (measured := final.of_ecv(earlier)) is not earlier:
+                    ecv.result = measured
+                    changes[ecv.number] = ecv_changes(measured, texts=texts)
         return levels_message(changes)
 
     def _connection(self, session: str) -> int:
@@ -376,6 +379,15 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+@contextmanager
+def _others_follow() -> Iterator[None]:
+    """Log an error of the final level of one result, without keeping back those of others."""
+    try:
+        yield
+    except Exception:
+        _log.exception("a result on the live page has not its final level")
 
 
 def _shorten(entries: OrderedDict[Any, Any], most: int) -> None:

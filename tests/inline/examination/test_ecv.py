@@ -12,6 +12,8 @@ from inline.data.series import Quantity
 from inline.examination.ecv import at_level
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import EcvSettings
+from model.polygons import ring_labels
+from model.relaxometry.parametric_map import ParametricMap
 from tests.inline.examination.phantom import SHAPE, ecv_of, t1_slice
 
 NATIVE, POST = t1_slice(field_strength=1.5), t1_slice(post=True, field_strength=1.5)
@@ -34,6 +36,26 @@ def test_ecv_of_the_phantom_is_exact():
     blood = np.hypot(*(np.mgrid[: SHAPE[0], : SHAPE[1]] - np.array([62.0, 60.0])[:, None, None])) < 3.0
     assert found.ecv[blood] == pytest.approx(58.0, abs=1e-3)  # plasma
     assert found.ecv[0, 0] == pytest.approx(100.0 * 0.58 * 0.3, abs=1e-3)
+
+
+@pytest.mark.parametrize("post", [False, True])
+def test_pixels_of_a_scanners_map_that_no_tissue_has_are_left_out(post):
+    """A moved map mixes pixels: half of 4095 and half of 450 ms still makes a partition coefficient."""
+    pair = [
+        replace(t1_slice(post=each, shift=(0.5 * each, 0.0)), scanner_made=True) for each in (False, True)
+    ]
+    values = pair[post].map.values_ms.copy()
+    outlines = pair[post].contours.endo, pair[post].contours.epi
+    rows, columns = np.nonzero(ring_labels(*outlines, values.shape) == 2)
+    values[rows[::8], columns[::8]] = 4095.0
+    pair[post] = replace(pair[post], map=ParametricMap.of_values(values))
+    found = ecv_of(*pair)
+    assert found.regions[0].mean == pytest.approx(26.68, abs=0.3)
+    assert found.regions[0].sd < 2.0
+    (note,) = (note for note in found.notes if "above 3000 ms" in note)
+    name = "post-contrast" if post else "native"
+    assert note.startswith(f"In the {name} map {len(rows[::8])} of {len(rows)} pixels of the myocardium")
+    assert Flag.MASKED_VALUES not in found.flags
 
 
 def test_regions_follow_a_scar_when_the_heart_has_moved():

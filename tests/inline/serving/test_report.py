@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inline.contouring.aha import angular_reference
 from inline.data.memory import MemoryBudget
 from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace
@@ -25,6 +26,7 @@ from inline.serving.parameters import with_parameters
 from inline.serving.report import Report
 from inline.serving.summary import FinalLevel
 from inline.settings import load_settings
+from model.relaxometry.parametric_map import ParametricMap
 from tests.inline.serving.test_ecv import ONE_BY_ONE, at_places, molli
 
 from ..report.examinations import make_ecv, make_slice
@@ -282,6 +284,21 @@ def test_ecv_has_the_final_level_of_its_native_slice(drawing, level, names):
     assert ecv.level == level
     assert [each.name for each in ecv.regions if each.name.startswith("AHA")][:1] == names
     assert any("No segments of ECV" in each for each in drawing[0].findings) == (not names)
+
+
+def test_a_scanner_made_map_has_its_final_level_without_the_pixels_that_have_no_value(drawing):
+    made = make_slice(0, level="mid", scanner_made=True)
+    values = made.map.values_ms.copy()
+    values[60, 83:88] = 4095.0  # of the wall, in radii of 18 to 25 about (64, 60)
+    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    septum = angular_reference(made.geometry, 160.0)
+    report.add(replace(made, map=ParametricMap.of_values(values), septum=septum), ImageHeader())
+    report.at_levels(final([made], ["apical"]), "a")
+    report.image(ExaminationInfo(), 1)
+    ((shown,),) = [each.maps.values() for each in drawing[0].columns]
+    assert shown.level == "apical"
+    assert "AHA 13 apical anterior" in {each.name for each in shown.regions}
+    assert shown.regions[0].spread < 100.0
 
 
 def test_a_map_that_fails_at_its_final_level_keeps_no_other_one_back(drawing, caplog):

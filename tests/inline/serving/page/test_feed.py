@@ -30,6 +30,8 @@ from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
 from inline.settings import MonitorSettings
+from model.polygons import ring_labels
+from model.relaxometry.parametric_map import ParametricMap
 from tests.inline.examination.phantom import ecv_of, t1_slice
 from tests.inline.serving.gated import Gated
 from tests.inline.serving.page.test_messages import NAME, result
@@ -151,6 +153,42 @@ def test_final_levels_change_the_segments_of_results_that_are_shown(started):
         assert "AHA 14 apical septal" in named(change["regions"])
     with closing(Reader(feed.address)) as reader:
         assert reader.next("slice")["level"] == "apical", "a page that opens later"
+
+
+def test_a_scanner_made_map_has_its_final_level(started):
+    pipeline, mid = measured()
+    values = mid.map.values_ms.copy()
+    outlines = mid.contours.endo, mid.contours.epi
+    rows, columns = np.nonzero(ring_labels(*outlines, values.shape) == 2)
+    values[rows[::20], columns[::20]] = 4095.0
+    made = replace(mid, map=ParametricMap.of_values(values), scanner_made=True)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", made, 0.1, False, 1, 500.0))
+        reader.next("slice")
+        feed.levels_known(final(pipeline, made, SliceLevel.APICAL))
+        (change,) = reader.next("levels")["slices"]
+    assert change["level"] == "apical"
+    assert "AHA 14 apical septal" in named(change["regions"])
+
+
+def test_a_result_that_fails_at_its_final_level_keeps_no_other_one_back(started, caplog):
+    pipeline, mid = measured()
+    _, other = measured(identity=replace(mid.identity, slice_index=7))
+    known = [final(pipeline, each, SliceLevel.BASAL).levels[0] for each in (mid, other)]
+
+    def measure(result, level, source):
+        assert result.identity != mid.identity, "no regions"
+        return pipeline.at_level(result, level, source)
+
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for each in (mid, other):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        numbers = [reader.next("slice")["number"] for _ in range(2)]
+        feed.levels_known(FinalLevels(1, tuple(known), measure))
+        assert [each["number"] for each in reader.next("levels")["slices"]] == numbers[1:]
+    assert "a result on the live page has not its final level" in caplog.text
 
 
 def test_a_segment_of_noise_has_no_value_at_the_final_level_either(started):
