@@ -232,7 +232,7 @@ def run_session(address: Address, header: str, stream: list[list[Image]], interv
             severity, record = replies.found[number]
             if severity == "ERR":
                 del replies.found[number]
-                raise NoResultError(f"slice {number} has {record['error']}", measured())
+                raise NoResultError(f"slice {number}: {record['error']}", measured())
         connection.sendall(encode(Close()))
         reader.join(timeout=30)
     replies.read()

@@ -403,10 +403,10 @@ def _left_out(persons: Iterable[Person]) -> str:
 def _of_other_sequences(persons: Iterable[Person], sequence: str) -> str:
     """Return a sentence on the slices that ``--sequence`` left out; empty for none."""
     quantities = Counter(quantity for each in persons for quantity in each.other_sequences)
-    named = ", ".join(f"{count} of {quantity}" for quantity, count in sorted(quantities.items()))
+    named = ", ".join(f"{quantity} {count}" for quantity, count in sorted(quantities.items()))
     return (
-        f"--sequence left out {named}, whose series descriptions do not contain {sequence!r}; without it "
-        "all series are used."
+        f"--sequence left out slices and ECV ({named}), whose series descriptions do not contain "
+        f"{sequence!r}; without it all series are used."
         if named
         else ""
     )

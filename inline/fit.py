@@ -50,7 +50,7 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     if Flag.SCALED_IMAGES in series.flags:
         return ()
     if flat.any():
-        return _without_signal(series.times_ms[flat], series.images[flat])
+        return _equal_pixels(series.times_ms[flat], series.images[flat])
     if found.off is None:
         return ()
     return (
@@ -69,7 +69,7 @@ def _flat(series: MappingSeries) -> NDArray[np.bool_]:
     return equal & ~equal.all()
 
 
-def _without_signal(times_ms: NDArray[np.float64], images: NDArray[np.float32]) -> tuple[Finding, ...]:
+def _equal_pixels(times_ms: NDArray[np.float64], images: NDArray[np.float32]) -> tuple[Finding, ...]:
     """Return the finding of images of these times whose pixels are all equal."""
     times = ", ".join(f"{time:g}" for time in times_ms)
     values = ", ".join(f"{image[np.isfinite(image)][0]:g}" for image in images)

@@ -108,7 +108,10 @@ def misaligned(
         return ()
     first = int(apart.argmax())
     times = " and ".join(f"{each:g}" for each in series.times_ms[first : first + 2])
-    sentence = f"In the images of {times} ms of the map the heart lies {apart[first]:.0f} mm apart."
+    sentence = (
+        f"The left ventricle lies {apart[first]:.0f} mm apart in the images of {times} ms: "
+        "look at the images before using the values."
+    )
     return ((Flag.MOTION_LEFT, sentence),)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from inline.assembly.image_metadata import TIME_PLACES, ImageMetadata
 from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
-from inline.dicom.vendors import ECHO_TIMES, first_with_enough, may_be_preparations
+from inline.dicom.vendors import first_with_enough, usable_at
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 
@@ -118,9 +118,7 @@ class Group:
         for name in names:
             stated = (each.places.get(self.quantity, {}).get(name) for each in self.metadata)
             times = {each.number for each in stated if each is not None and each.number is not None}
-            found.append(
-                times if name not in ECHO_TIMES or (self.named and may_be_preparations(times)) else set()
-            )
+            found.append(usable_at(name, times, named=self.named))
         if place := first_with_enough(found, self.quantity):
             self.place = names[place - 1]
             self._read([each.places.get(self.quantity, {}).get(self.place) for each in self.metadata])

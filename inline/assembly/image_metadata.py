@@ -272,10 +272,11 @@ def _linear(stated: Sequence[tuple[str, str]]) -> tuple[Scale | None, str]:
     An attribute that is no number, or a factor of 0, comes back as a reason: values would be wrong.
     """
     factor, offset = (number(text, _LARGEST) for _, text in stated)
-    for (name, text), usable in zip(stated, (bool(factor), offset is not None), strict=True):
-        if text and not usable:
+    usable = ((bool(factor), ", or 0"), (offset is not None, ""))
+    for (name, text), (is_usable, zero) in zip(stated, usable, strict=True):
+        if text and not is_usable:
             shown = foreign(text[:_LONGEST_SLOPE])
-            return None, message("{} {} of the images is no number, or a factor of 0", name, shown)
+            return None, message("{} {} of the images is no number{}", name, shown, zero)
     return (Scale(factor or 1.0, offset or 0.0) if factor or offset is not None else None), ""
 
 

@@ -13,7 +13,7 @@ from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.series import Quantity
-from inline.dicom.vendors import ECHO_TIMES
+from inline.dicom.vendors import ECHO_TIMES, echo_times_note
 from inline.mrd.header import MeasurementHeader
 
 _USER_TIME: Final = 7
@@ -65,8 +65,7 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
         counter = _interleaved_by(group, len(entries), header) if entries else ""
         raise SeriesError(_without_times(group, entries, name, counter))
     if group.place in ECHO_TIMES:
-        note = f"Preparation times were taken from {group.place}: no image states them elsewhere."
-        findings.append((None, note))
+        findings.append((None, echo_times_note(group.place)))
     different = _different(ms)
     usable = sum(time is not None for time in ms)
     if different < fewest <= usable:

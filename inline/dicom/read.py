@@ -23,6 +23,7 @@ from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import Acquisition, lacking, shorter
 from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
+from inline.dicom.vendors import echo_times_note
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -210,9 +211,7 @@ class _Read:
             return frame.image(header, time)
         own = self.of(header.image_series_index, header.slice)
         if time is not None and time.place.named_only:
-            own.assumed[time.place.quantity] = (
-                f"Preparation times were taken from {time.place.name}: no image states them elsewhere."
-            )
+            own.assumed[time.place.quantity] = echo_times_note(time.place.name)
         read, pixels = _pixels(frame)
         own.copied |= read is not frame
         own.coloured |= read.coloured

@@ -181,11 +181,18 @@ def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, na
         else set()
         for number, place in enumerate(PLACES)
     ]
-    usable = [
-        times if not place.named_only or (named and may_be_preparations(times)) else set()
-        for place, times in zip(PLACES, found, strict=True)
-    ]
+    usable = [usable_at(place.name, times, named=named) for place, times in zip(PLACES, found, strict=True)]
     return first_with_enough(usable, quantity)
+
+
+def usable_at(place: str, times_ms: set[float], *, named: bool) -> set[float]:
+    """Return the times of a place; echo times only of a named series, and if they may be preparations."""
+    return times_ms if place not in ECHO_TIMES or (named and _may_be_preparations(times_ms)) else set()
+
+
+def echo_times_note(place: str) -> str:
+    """Return the note on preparation times that are the echo times at a place."""
+    return f"Preparation times were taken from {place}: no image states them elsewhere."
 
 
 def first_with_enough(found: Sequence[Collection[float]], quantity: Quantity) -> int | None:
@@ -202,6 +209,6 @@ def first_with_enough(found: Sequence[Collection[float]], quantity: Quantity) ->
     return counts.index(max(counts)) if any(counts) else None
 
 
-def may_be_preparations(echo_times_ms: Collection[float]) -> bool:
+def _may_be_preparations(echo_times_ms: Collection[float]) -> bool:
     """Return whether echo times differ and may be preparation times: those of a T2* series are shorter."""
     return len(echo_times_ms) > 1 and max(echo_times_ms) >= _SHORTEST_T2_MS

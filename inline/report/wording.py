@@ -8,8 +8,11 @@ from typing import Final
 SENTENCES: Final[Mapping[str, str]] = {
     "implausible-values": "Values lie outside what tissue can have.",
     "implausible-blood": "The T1 of the blood is implausible: check which series is post-contrast.",
-    "scaled-images": "An image was scaled apart, has colours or no signal: the values may be wrong.",
-    "clipped-images": "Pixels of the heart are clipped in an image: the values may be wrong.",
+    "scaled-images": (
+        "The scale of an image is missing or another one, or its pixels are colours or all equal: "
+        "the values may be wrong."
+    ),
+    "clipped-images": "Pixels of the heart are clipped or wrapped in an image: the values may be wrong.",
     "shmolli": "The images are those of ShMOLLI: native T1 is some 10 % too short.",
     "noisy-images": "The noise or rounding of the images is large: the values may be wrong by some percent.",
     "poor-fit": "The fit describes the images poorly: check them for motion and artefacts.",
@@ -33,6 +36,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no-blood": "No ECV: the T1 of the blood could not be measured.",
     "no-haematocrit": "No ECV: no haematocrit was given. The partition coefficient is stated.",
     "synthetic-haematocrit": "The haematocrit is an estimate from native blood T1, not a blood sample.",
+    "duplicate-images": (
+        "Images, or the first inversion time, came twice: a note states whether both were fitted."
+    ),
     "masked-values": "Pixels outside the possible range of ECV were left out.",
     "thin-wall": "The wall is thin: blood or fat may reach the values.",
     "missing-images": "Images of the series are missing: the map, if there is one, is fitted from the rest.",
@@ -43,7 +49,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no-orientation": "The image headers state no directions: level and segments may be missing.",
     "unreadable-attributes": "Attributes of the images could not be read, or state two scales of the pixels.",
     "early-close": "The connection ended early; images may be missing.",
-    "duplicate-images": "Images came twice; the first of each was used.",
     "moved": "The heart moved between the images of the series.",
     "corrected": "The map is of motion-corrected images.",
 }

@@ -256,7 +256,10 @@ def _is_journal() -> bool:
 def announce(text: str, settings: LogSettings, *, printed: bool = False) -> None:
     """State what a program has begun: on standard output, or in the log where its lines are JSON.
 
-    ``printed``: on standard output in either case, where the program that started this one reads it.
+    Args:
+        text: one line.
+        settings: of the log.
+        printed: print it in either case, where the program that started this one reads it.
     """
     if printed or settings.format == "text":
         # In one write: a line of the log may come between two.

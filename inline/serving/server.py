@@ -148,7 +148,7 @@ class Server:
                 time.sleep(_TICK_S)
             else:
                 self._accept()
-        _log.info("stops; %d connections finish what they have", self.connections)
+        _log.info("stops accepting; open connections: %d", self.connections)
         self._socket.close()
         self._turn_away()
         # Sleeping and not waiting on a lock: a signal handler of this thread may shorten the time left.

@@ -49,13 +49,13 @@ _FITTED: Final = 0.95
 which is flagged: one image of a small heart that moves by more than the wall is beyond the reach of that
 step. Simulated slices at rest have at least 0.96."""
 _SLIGHT_MM: Final = 1.3
-"""Shift below which a T1 correction counts as that of noise, unless it removes the share below of the misfit
+"""Shift below which a T1 correction counts as that of noise, unless it removes ``_SLIGHT_FALL`` of the misfit
 of the map. T1 slices at rest have up to 1.2 mm and 0.24 at an SNR of 20, breathing of 2 mm removes 0.3."""
 _SLIGHT_FALL: Final = 0.25
-_LATER: Final = 2
-"""Stages that the first displacements of images of one contrast replace: their wide windows bring static
-tissue in again. Simulated breathing leaves T2 of the wall wrong by more than 2.5 % in 3 of 150 slices, with
-all stages in 7."""
+"""Share of the misfit (1 - R2) of the map."""
+_REPLACED_STAGES: Final = 2
+"""Number of first stages that the first displacements of images of one contrast replace: their wide windows
+bring static tissue in again. With all stages twice as many slices of simulated breathing are left wrong."""
 _STEEPEST: Final = 0.75
 """Largest change of a displacement per distance that counts as motion of tissue."""
 _SMALLEST_AREA: Final = 0.2
@@ -163,7 +163,7 @@ def correct_motion(
         return still
     stages: tuple[Stage, ...] = STAGES
     if model.one_contrast:
-        stages = STAGES[_LATER:]
+        stages = STAGES[_REPLACED_STAGES:]
         registration.displacements = first_displacements(registration.images, lattice)
     for stage in stages:
         step = registration.step(stage)

@@ -1,4 +1,4 @@
-"""Shifts of images of one contrast by correlation: where the heart of one lies in the next.
+"""Shifts of images of one contrast by normalised cross-correlation: where the heart of one lies in the next.
 
 The steps of a registration end at the nearest minimum of the misfit. Two parameters describe much of three
 images, and tissue at rest around a heart that slides holds it back, so that this may be a wrong one.

@@ -102,9 +102,9 @@ def test_what_the_sequence_leaves_out_is_counted_by_quantity(site, capsys):
     assert {quantity for quantity, _ in made} == {"T1", "ECV"}
     assert made["ECV", "global"].mean == 27.0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "--sequence left out 5 of ECV, 5 of T1, 5 of T2, whose series descriptions" in printed
+    assert "--sequence left out slices and ECV (ECV 5, T1 5, T2 5), whose series descriptions" in printed
     assert "do not contain 'MOLLI'" in printed
-    with pytest.raises(MyostreamError, match=r"--sequence left out 10 of ECV, 15 of T1, 5 of T2"):
+    with pytest.raises(MyostreamError, match=r"--sequence left out slices and ECV \(ECV 10, T1 15, T2 5\)"):
         calibrate(site, sequence="MOLI")
     calibrate(site)
     assert "--sequence left out" not in capsys.readouterr().out

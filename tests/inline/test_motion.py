@@ -128,7 +128,8 @@ def test_t2prep_images_whose_heart_lies_elsewhere_are_flagged(still, moved):
     ((flag, note),) = misaligned(series, labels, frame)
     assert flag is Flag.MOTION_LEFT
     times = series.times_ms[max(moved - 1, 0) :][:2]
-    assert note == f"In the images of {times[0]:g} and {times[1]:g} ms of the map the heart lies 8 mm apart."
+    named = f"{times[0]:g} and {times[1]:g} ms"
+    assert note.startswith(f"The left ventricle lies 8 mm apart in the images of {named}: ")
     assert misaligned(replace(series, quantity=Quantity.T1), labels, frame) == ()
     assert misaligned(series, np.zeros_like(labels), frame) == ()
 

@@ -65,7 +65,8 @@ def read_medis(path: Path) -> MedisFile:
                 continue
             if drawn.setdefault(place, {}).setdefault(mode, points) != points:
                 raise CaseError(
-                    f"{path} has two contours of mode {mode} on slice {place[0]} frame {place[1]}: keep one"
+                    f"{path} has two different contours of mode {mode} on slice {place[0]} frame {place[1]}: "
+                    "keep one"
                 )
     both = {
         place: checked(path, modes[_ENDO], modes[_EPI])

@@ -246,7 +246,7 @@ def test_start_and_stop_are_lines_of_a_json_log(tmp_path):
     assert [each["message"].split("127.0.0.1")[0] for each in lines] == [
         "myostream listening on ",
         "myostream metrics on http://",
-        "stops; 0 connections finish what they have",
+        "stops accepting; open connections: 0",
         "stopped by SIGTERM",
     ]
     assert all(each["level"] == "info" and "peer" not in each for each in lines)

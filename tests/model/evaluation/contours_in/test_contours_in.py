@@ -286,7 +286,7 @@ SMALLER = {name: CENTRE + 0.5 * (points - CENTRE) for name, points in OUTLINES.i
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (medis(SMALLER), "two contours of mode 0 on slice 3 frame 0"),
+        (medis(SMALLER), "two different contours of mode 0 on slice 3 frame 0"),
         (medis(OUTLINES).replace("3 0 0", "3 0 9"), ""),
         (
             medis(OUTLINES, places=((4, 0),)).replace("4 0 0", "4 0 9"),
