@@ -8,7 +8,7 @@ from typing import Final
 SENTENCES: Final[Mapping[str, str]] = {
     "implausible-values": "Values lie outside what tissue can have.",
     "implausible-blood": "The T1 of the blood is implausible: check which series is post-contrast.",
-    "scaled-images": "An image lacks its scale or has another one, or is coloured or flat: values may be wrong.",
+    "scaled-images": "An image lacks its scale or has another, or is coloured or flat: values may be wrong.",
     "clipped-images": "Pixels of the heart are clipped or wrapped in an image: the values may be wrong.",
     "shmolli": "The images are those of ShMOLLI: native T1 is some 10 % too short.",
     "noisy-images": "The noise or rounding of the images is large: the values may be wrong by some percent.",
