@@ -28,6 +28,7 @@ from inline.data.series import (
     SeriesIdentity,
     SlicePlace,
 )
+from inline.elements.scale import Scale
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.settings import AssemblySettings
@@ -321,7 +322,7 @@ def _weighted_images(
     if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
         findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
-    if None in scales and not {*scales} <= {None, pixels.Scale()}:
+    if None in scales and not {*scales} <= {None, Scale()}:
         # A single image with a scale may be the only one that needs it.
         one = len(scales) - scales.count(None) == 1
         findings.append((None if one else Flag.SCALED_IMAGES, _PARTLY_SCALED))
@@ -442,7 +443,7 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    scale = stated or pixels.Scale(default)
+    scale = stated or Scale(default)
     values = pixels.values(image, scale, signed=True)
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.dicom.header import Header
+from inline.elements.header import Header
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]

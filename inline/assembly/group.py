@@ -12,7 +12,7 @@ from typing import Final
 from inline.assembly.image_metadata import TIME_PLACES, ImageMetadata
 from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
-from inline.dicom.vendors import first_with_enough, usable_at
+from inline.elements.vendors import first_with_enough, usable_at
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 

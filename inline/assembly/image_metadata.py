@@ -10,15 +10,14 @@ from typing import Final
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
-from inline.assembly.pixels import Scale
 from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
-from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import ECHO_TIMES, LONGEST_COMMENT, PLACES, times
+from inline.elements.scale import Scale, map_scale, weighted_scale
+from inline.elements.vendors import ECHO_TIMES, LONGEST_COMMENT, PLACES, times
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
@@ -67,7 +66,7 @@ _COMMENT_TIME: Final = {
         r"T2\s*+prep[a-z]*+\.?+\s*+(?:duration|time)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE
     ),
 }
-"""Times in comments that may lack a unit; those of DICOM images have one (:mod:`inline.dicom.vendors`)."""
+"""Times in comments that may lack a unit; those of DICOM images have one (:mod:`inline.elements.vendors`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +209,7 @@ def _times(
         header: of DICOM.
         head: of Siemens.
         comments: on the image.
-        found: times at :data:`inline.dicom.vendors.PLACES`.
+        found: times at :data:`inline.elements.vendors.PLACES`.
         quantity: T1 or T2.
     """
     texts = [(name, text) for name in _TIMES[quantity] for text in _all(meta, (name,), empty=True)]

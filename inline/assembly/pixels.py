@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.series import TISSUE_MS, Quantity
+from inline.elements.scale import Scale
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
 from model.relaxometry.brightness import FAR, bright
@@ -37,14 +37,6 @@ magnitudes leaves smaller ones at borders."""
 _SIGNED: Final = 0.01
 """Share of the pixels of an image, without those of 0, that show a sign in signed images. At the shortest
 inversion times all muscle does; where fewer do, a fit that restores the polarity is right too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Value of a pixel: ``slope`` times what is stored, plus ``intercept``."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
 
 
 def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.float32]:

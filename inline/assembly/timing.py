@@ -13,7 +13,7 @@ from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.series import Quantity
-from inline.dicom.vendors import ECHO_TIMES, echo_times_note
+from inline.elements.vendors import ECHO_TIMES, echo_times_note
 from inline.mrd.header import MeasurementHeader
 
 _USER_TIME: Final = 7

@@ -18,7 +18,7 @@ from inline.data.client_text import foreign, message
 from inline.data.folders import files_below, unread
 from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
-from inline.dicom.header import FrameHeader
+from inline.elements.header import FrameHeader
 from inline.mrd.header import MeasurementHeader
 
 if TYPE_CHECKING:

@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import dicom_json
-from inline.assembly.pixels import Scale
 from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
-from inline.dicom.header import FrameHeader
-from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import STANDARD, Time, comments, timed, times
+from inline.elements.header import FrameHeader
+from inline.elements.scale import Scale, map_scale, weighted_scale
+from inline.elements.vendors import STANDARD, Time, comments, timed, times
 from inline.mrd.header import identifier
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -104,7 +103,7 @@ class Frame:
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
         recognised: kind by names and image type; else the reason why it makes no map.
         weighting: its image type where that states the weighting, as that of enhanced MR does; or empty.
-        times: as :func:`inline.dicom.vendors.times` returns them.
+        times: as :func:`inline.elements.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None. Of no mapping image, no scale is read.
         coloured: its pixels are numbers of colours, which nothing says to be values.

@@ -20,7 +20,7 @@ from inline.assembly.times import ROUNDING_MS
 from inline.data.series import Quantity
 from inline.data.time_stamps import DAY, TICKS
 from inline.dicom.frame import Frame
-from inline.dicom.vendors import PLACES, Time, choose
+from inline.elements.vendors import PLACES, Time, choose
 from inline.mrd.image_header import ImageHeader, ImageType, Triple
 
 _DAY_S: Final = DAY // TICKS

@@ -23,7 +23,7 @@ from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import Acquisition, lacking, shorter
 from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
-from inline.dicom.vendors import echo_times_note
+from inline.elements.vendors import echo_times_note
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from inline.assembly.pixels import Scale, has_sign, map_unit, scaled_one_by_one, values
+from inline.assembly.pixels import has_sign, map_unit, scaled_one_by_one, values
 from inline.data.series import Quantity
+from inline.elements.scale import Scale
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from model.synthesis.contrast_agent import ContrastAgent

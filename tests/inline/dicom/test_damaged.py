@@ -18,9 +18,9 @@ from pydicom.sequence import Sequence
 from inline.assembly.assembled import Assembled
 from inline.data.series import Quantity
 from inline.dicom.find import find
-from inline.dicom.header import FrameHeader, as_number
 from inline.dicom.read import open_dicom
-from inline.dicom.vendors import PLACES, choose, times
+from inline.elements.header import FrameHeader, as_number
+from inline.elements.vendors import PLACES, choose, times
 from inline.offline.sources import Sources
 from inline.settings import AssemblySettings
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from inline.assembly.pixels import Scale
-from inline.dicom.header import Header, as_number
+from inline.elements.header import Header, as_number
 
 _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 """Size of UCUM units of time, ms."""
 _RESCALE_MS: Final = {"s": 1000.0, "sec": 1000.0}
 """Size of a unit of RescaleType, ms. US means unspecified (PS3.3, C.11.1.1.2), and is no microsecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Value of a pixel: ``slope`` times what is stored, plus ``intercept``."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
 
 
 def weighted_scale(header: Header) -> Scale | None:

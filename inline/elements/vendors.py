@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
-from inline.dicom.header import Header, as_number
+from inline.elements.header import Header, as_number
 
 _LARGEST_MS: Final = 1e7
 _SHORTEST_T2_MS: Final = 25.0
