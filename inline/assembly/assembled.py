@@ -388,15 +388,17 @@ def _first_anew(group: Group, ms: Milliseconds) -> str:
         return ""
     if first > min(time for time in ms if time is not None):
         return ""
-    equal = [
-        [place for place, other in enumerate(ms) if other is not None and abs(other - time) <= ROUNDING_MS]
-        for time in ms
-        if time is not None
-    ]
-    again, averages = equal[0], group.counter("average")
+
+    def places(time: float) -> list[int]:
+        return [
+            place for place, each in enumerate(ms) if each is not None and abs(each - time) <= ROUNDING_MS
+        ]
+
+    again, averages = places(first), group.counter("average")
     if len(again) != 2 or again[1] >= FEWEST[group.quantity]:
         return ""
-    if averages[again[0]] != averages[again[1]] or all(len(each) == 2 for each in equal):
+    in_pairs = all(len(places(time)) == 2 for time in ms if time is not None)
+    if in_pairs or averages[again[0]] != averages[again[1]]:
         return ""
     return (
         f"The first inversion time, {first:g} ms, came twice, and both images are fitted: the first one was "

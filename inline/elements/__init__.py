@@ -1,1 +1,1 @@
-"""What DICOM headers state, as files or as JSON: attributes of a frame, scale of its pixels, times."""
+"""Attributes, scales of pixels and times in DICOM headers, as files or as JSON."""

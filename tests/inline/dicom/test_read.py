@@ -941,16 +941,20 @@ def test_a_map_whose_values_are_no_slope_and_intercept_is_not_read(unlike, why, 
     assert why in problem
 
 
+def check_real_world(folder, image, changes):
+    """Check the values of a map written with ``changes`` by which a value is 1.25 stored + 10 ms."""
+    writer.classic(folder, [image], "siemens", changes=changes)
+    (found,) = only(folder).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+
+
 def test_a_map_of_real_world_values_needs_no_table(tmp_path, images):
     def changes(data, image):
         as_map(data, image)
         lut(data, image)
         data.RealWorldValueMappingSequence = real_world((1.25, 10.0))
 
-    image = of_slice(images)[-1]
-    writer.classic(tmp_path, [image], "siemens", changes=changes)
-    (found,) = only(tmp_path).series
-    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+    check_real_world(tmp_path, of_slice(images)[-1], changes)
 
 
 @pytest.mark.parametrize("unlike", [lut, left_aligned])
@@ -993,10 +997,7 @@ def test_equal_real_world_values_of_a_map(items, tmp_path, images):
         as_map(data, image)
         data.RealWorldValueMappingSequence = items
 
-    image = of_slice(images)[-1]
-    writer.classic(tmp_path, [image], "siemens", changes=changes)
-    (found,) = only(tmp_path).series
-    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+    check_real_world(tmp_path, of_slice(images)[-1], changes)
 
 
 @pytest.mark.parametrize("stated", [False, True])

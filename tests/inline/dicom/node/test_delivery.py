@@ -61,8 +61,8 @@ def numbers(archive):
 @pytest.mark.parametrize("aborted", [(1,), (5,), (2, 3), (1, 2, 3, 4, 5)])
 def test_an_object_that_ends_the_association_holds_up_no_other(breaking, files, aborted):
     breaking.aborted = aborted
-    answers = list(transport(breaking).send(files))
-    assert answers == [ENDED if number in aborted else "" for number in range(1, 6)]
+    problems = list(transport(breaking).send(files))
+    assert problems == [ENDED if number in aborted else "" for number in range(1, 6)]
     assert numbers(breaking) == [number for number in range(1, 6) if number not in aborted]
     assert breaking.associations == len(aborted) + (5 not in aborted)
 
@@ -93,10 +93,10 @@ def test_the_kinds_of_objects_are_read_once(breaking, files, monkeypatch):
 
 def test_after_a_break_an_archive_that_is_gone_is_the_reason(breaking, files):
     breaking.aborted = (2,)
-    answers = transport(breaking).send(files)
-    found = [next(answers), next(answers)]
+    problems = transport(breaking).send(files)
+    found = [next(problems), next(problems)]
     breaking.stop()
-    assert [*found, *answers] == ["", ENDED, *[SILENT] * 3]
+    assert [*found, *problems] == ["", ENDED, *[SILENT] * 3]
 
 
 def test_an_archive_of_the_default_syntax_alone_receives_the_same_values(archive, files):

@@ -128,6 +128,16 @@ def final(pipeline, result, level, session="a", study=1):
     return FinalLevels(study, (FinalLevel(place, level, "position 1 of 3"),), pipeline.at_level)
 
 
+def at_final_level(feed, pipeline, shown, level):
+    """Return the change of a result on the page when its level is known."""
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", shown, 0.1, False, 1, 500.0))
+        reader.next("slice")
+        feed.levels_known(final(pipeline, shown, level))
+        (change,) = reader.next("levels")["slices"]
+    return change
+
+
 def named(regions):
     return {each["name"]: each["median"] for each in regions}
 
@@ -163,11 +173,7 @@ def test_a_scanner_made_map_has_its_final_level(started):
     values[rows[::20], columns[::20]] = 4095.0
     made = replace(mid, map=ParametricMap.of_values(values), scanner_made=True)
     feed = started()
-    with closing(Reader(feed.address)) as reader:
-        feed.delivered(Delivery("a", made, 0.1, False, 1, 500.0))
-        reader.next("slice")
-        feed.levels_known(final(pipeline, made, SliceLevel.APICAL))
-        (change,) = reader.next("levels")["slices"]
+    change = at_final_level(feed, pipeline, made, SliceLevel.APICAL)
     assert change["level"] == "apical"
     assert "AHA 14 apical septal" in named(change["regions"])
 
@@ -202,11 +208,7 @@ def test_a_segment_of_noise_has_no_value_at_the_final_level_either(started):
     expected = {each.name: each.median for each in pipeline.at_level(mid, SliceLevel.BASAL, "").regions}
     assert None in expected.values()
     feed = started()
-    with closing(Reader(feed.address)) as reader:
-        feed.delivered(Delivery("a", mid, 0.1, False, 1, 500.0))
-        reader.next("slice")
-        feed.levels_known(final(pipeline, mid, SliceLevel.BASAL))
-        (change,) = reader.next("levels")["slices"]
+    change = at_final_level(feed, pipeline, mid, SliceLevel.BASAL)
     assert {name: value is None for name, value in named(change["regions"]).items()} == {
         name: value is None for name, value in expected.items()
     }
