@@ -27,6 +27,7 @@ from inline.mrd.layouts import (
     reading,
 )
 from inline.mrd.messages import Image
+from inline.mrd.protocol import MRD2, MRD2_SIGNATURE
 from inline.mrd.text import as_utf8, decode
 from model.output import atomic_output
 
@@ -59,6 +60,8 @@ class ImageFile:
         except FileNotFoundError as error:
             raise FileError(f"there is no file {file}") from error
         except OSError as error:
+            if _is_mrd2(file):
+                raise FileError(f"{file} is an {MRD2}") from error
             raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
         try:
             self.name = self._chosen(file, group)
@@ -183,6 +186,14 @@ def write_images(
             _write(output, group, header, series.values())
         if sink.error is not None:
             raise sink.error
+
+
+def _is_mrd2(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(MRD2_SIGNATURE)) == MRD2_SIGNATURE
+    except OSError:
+        return False
 
 
 def _write(output: Any, group: str, header: str | bytes, series: Iterable[list[Image]]) -> None:

@@ -28,6 +28,10 @@ from inline.mrd.messages import (
 )
 from inline.mrd.text import decode
 
+MRD2_SIGNATURE: Final = b"yardl"
+"""First bytes of a stream of MRD 2, which is another format (https://github.com/ismrmrd/mrd)."""
+MRD2: Final = "MRD 2 stream, which is another format; pipe it through mrd_to_ismrmrd (docs/pipe.md)"
+
 
 class MessageId(IntEnum):
     """Identifiers of the messages that Gadgetron and the Python MRD servers exchange."""
@@ -201,6 +205,8 @@ class Decoder:
                 return Waveform(self._take(self._allowed(size, self._limits.raw_bytes, "waveform")))
             case MessageId.IMAGE:
                 return self._image()
+            case _ if number == int.from_bytes(MRD2_SIGNATURE[:2], "little"):
+                raise ProtocolError(f"these bytes are an {MRD2}")
             case _:
                 known = ", ".join(str(int(member)) for member in MessageId)
                 raise ProtocolError(

@@ -110,6 +110,9 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
     (tmp_path / "text").write_text("no")
     with pytest.raises(FileError, match="not a readable HDF5 file"):
         ImageFile(tmp_path / "text")
+    (tmp_path / "exam.mrd").write_bytes(b"yardl\x01\x00\x00\x00{}")
+    with pytest.raises(FileError, match=r"exam\.mrd is an MRD 2 stream.*mrd_to_ismrmrd"):
+        ImageFile(tmp_path / "exam.mrd")
     with pytest.raises(FileError, match=r"^there is no file .*none\.h5$"):
         ImageFile(tmp_path / "none.h5")
     with h5py.File(tmp_path / "other.h5", "w") as made:

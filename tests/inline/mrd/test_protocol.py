@@ -296,6 +296,11 @@ def test_unknown_identifier_is_named() -> None:
         decode(b"POST / HTTP/1.1")
 
 
+def test_a_stream_of_mrd_2_is_named() -> None:
+    with pytest.raises(ProtocolError, match=r"MRD 2 stream.*mrd_to_ismrmrd"):
+        decode(b"yardl\x01\x00\x00\x00{}")
+
+
 def test_nothing_may_follow_the_close() -> None:
     with pytest.raises(ProtocolError, match="after the close"):
         decode(encode(Close()) + encode(Close()))
