@@ -38,6 +38,8 @@ _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
 """Beginnings of numpy's messages on pixels that end too early; pydicom passes them on."""
+_UNREADABLE: Final = "{}: its pixels cannot be read: {}"
+_SHORT: Final = "the file is cut off"
 _MOST_REASON: Final = 200
 _DATE: Final = re.compile(r"^([0-9]{4})([0-9]{2})([0-9]{2})$")
 _TIME: Final = re.compile(r"^([0-9]{2})([0-9]{2})([0-9]{2})(?=\.|$)")
@@ -60,11 +62,15 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def find(paths: Iterable[Path]) -> Found:
+def find(paths: Iterable[Path], alive: Callable[[], None] = lambda: None) -> Found:
     """Return the frames of all DICOM images at some paths, without pixels; each file is read once.
 
     A file or folder that cannot be read is reported, and the others are read. In a folder, files that are not
     DICOM, and those named as NIfTI, are counted; a path to such a file is a problem.
+
+    Args:
+        paths: where to look.
+        alive: is called before each file.
 
     Raises:
         ImportError: pydicom is not installed.
@@ -80,6 +86,7 @@ def find(paths: Iterable[Path]) -> Found:
             if (place := os.path.realpath(file)) in seen:
                 continue
             seen.add(place)
+            alive()
             before = len(found.problems)
             _add(file, found, copies, patients, alone=not path.is_dir())
             if len(found.problems) > before:
@@ -179,6 +186,8 @@ def read_pixels(frame: Frame) -> Any:
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
+    if frame.cut_off:
+        raise DicomError(_UNREADABLE.format(frame.file, _SHORT))
     try:
         with quiet():
             return pixel_array(frame.file, index=frame.index)
@@ -194,8 +203,8 @@ def read_pixels(frame: Frame) -> Any:
                 f"{frame.file}: no decoder of its pixels ({syntax.name}) is installed; install pylibjpeg "
                 "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
             ) from error
-        why = "the file is cut off" if str(error).startswith(_CUT_OFF) else reason(error)
-        raise DicomError(f"{frame.file}: its pixels cannot be read: {why}") from error
+        why = _SHORT if str(error).startswith(_CUT_OFF) else reason(error)
+        raise DicomError(_UNREADABLE.format(frame.file, why)) from error
 
 
 @contextmanager
