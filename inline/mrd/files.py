@@ -23,6 +23,7 @@ from inline.mrd.layouts import (
     datasets,
     image_set,
     is_measurement,
+    member,
     read_text,
     reading,
 )
@@ -34,7 +35,7 @@ from model.output import atomic_output
 __all__ = ["FileError", "ImageFile", "write_images"]
 
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
-_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images"
+_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images (links are not followed)"
 
 
 class ImageFile:
@@ -89,7 +90,7 @@ class ImageFile:
     @property
     def header_bytes(self) -> bytes:
         """XML header as it is stored; empty where the file has none."""
-        stored = self._group.get("xml")
+        stored = member(self._group, "xml")
         if not isinstance(stored, h5py.Dataset):
             return b""
         return next(iter(read_text(stored, f"{self.name}/xml")), b"")
@@ -113,9 +114,10 @@ class ImageFile:
 
     def _chosen(self, file: Path, group: str) -> str:
         with reading(str(file)):
-            if group and isinstance(named := self._file.get(group), h5py.Group) and any(datasets(named)):
+            named = member(self._file, group)
+            if group and isinstance(named, h5py.Group) and any(datasets(named)):
                 return group
-            groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
+            groups = [name for name in self._file if isinstance(member(self._file, name), h5py.Group)]
             holders = [name for name in (*groups, "/") if any(datasets(self._file[name]))]
             is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
         if not holders:
