@@ -28,6 +28,7 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
 from inline.offline.errors import SourceError
+from inline.offline.limits import check_regular, check_size
 from inline.settings import AssemblySettings
 
 _NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)\.nii(?:\.gz)?")
@@ -135,12 +136,15 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
     import nibabel
 
     try:
+        check_regular(file)
         stored = nibabel.load(file)
         shape = (*stored.shape, 1, 1)[:4] if len(stored.shape) < 5 else stored.shape
         if len(shape) != 4 or shape[3] != len(meta):
             raise SourceError(
                 f"{file} has the shape {stored.shape}; columns, rows, slices and {len(meta)} times are read"
             )
+        # Scaled pixels are read as float64.
+        check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
         affine = np.asarray(stored.affine, dtype=np.float64)
         affine[:3] *= _MM.get(stored.header.get_xyzt_units()[0], 1.0)
         # Without either code a file states pixel sizes alone (nifti1.h, method 1): the affine of nibabel has
@@ -281,6 +285,7 @@ def _sidecar(file: Path) -> Path:
 def _content(sidecar: Path) -> dict[str, Any]:
     """Return the content of a sidecar; empty where there is none."""
     try:
+        check_regular(sidecar)
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
         content = json.loads(sidecar.read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """The same series from MRD, NIfTI and arrays; files that cannot be read do not stop the others."""
 
+import gzip
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from inline.assembly.assembled import Failed
 from inline.contouring.slice_level import SliceLevel, slice_level
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
+from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
 from inline.offline.errors import SourceError
 from inline.offline.sources import Sources
@@ -46,6 +48,41 @@ def series_of(*paths, options=None):
     (examination,), sources = read(*paths, options=options)
     assert sources.problems == []
     return examination.series
+
+
+def test_an_npz_that_unpacks_to_more_than_is_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_FILE_BYTES", 1 << 20)
+    file = tmp_path / "a.npz"
+    np.savez_compressed(file, images=np.zeros((8, 512, 512), np.uint8), other=np.zeros(1 << 20))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    _, sources = read(file, options=TI)
+    assert sources.problems == [f"{file} has 2097280 bytes of images; at most 1048576 are read"]
+
+
+def test_nifti_images_that_unpack_to_more_than_is_read_are_refused(tmp_path):
+    for name, shape in (("1_T1map.nii", (8192, 4097, 1)), ("2_T1map.nii.gz", (4096, 4096, 9))):
+        head = nibabel.Nifti1Header()
+        head.set_data_shape(shape)
+        head.set_data_dtype(np.uint8)
+        content = head.binaryblock + bytes(4)
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    _, sources = read(tmp_path)
+    one, all_ = sorted(sources.problems)
+    assert one.endswith("1_T1map.nii has images of 268500992 bytes; at most 268435456 are read")
+    assert all_.endswith("2_T1map.nii.gz has 1207959552 bytes of images; at most 1073741824 are read")
+
+
+@pytest.mark.parametrize(
+    ("name", "read_"),
+    [("sub-01_inv-1_IRT1.json", 0), ("IRT1.json", 1), ("T1map.json", 1), ("sub-01_inv-1_IRT1.nii.gz", 0)],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, read_, tmp_path):
+    write_irt1(tmp_path, stack())
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    found, sources = read(tmp_path)
+    assert len(found) == read_
+    assert read_ or sources.problems == [f"{tmp_path / name} is no file that can be read"]
 
 
 def write_bart(base, images):
