@@ -29,8 +29,9 @@ from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
 from inline.offline.errors import SourceError
 from inline.settings import AssemblySettings
+from model.nifti import is_nifti
 
-_NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)\.nii(?:\.gz)?")
+_NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)(?i:\.nii(?:\.gz)?)")
 _PARTS: Final = {
     "mag": ImageType.MAGNITUDE,
     "phase": ImageType.PHASE,
@@ -62,11 +63,6 @@ _IN_MS: Final = (
 _MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 
 
-def is_nifti(path: Path) -> bool:
-    """Return whether a file has a name of NIfTI."""
-    return path.name.endswith((".nii", ".nii.gz"))
-
-
 def images_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that have a name of NIfTI; what cannot be listed is left out."""
     return filter(is_nifti, files_below(folder, lambda error: None))
@@ -91,7 +87,7 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
             base = _ENTITY.sub("", name["base"])
             # Several paths may lead to a folder. Links to files alone are not followed: DataLad's lead away.
             known = series.setdefault((os.path.realpath(file.parent), base, name["suffix"]), {})
-            others = file.parent.glob("*_IRT1.nii*") if name["suffix"] == "IRT1" else ()
+            others = file.parent.glob("*_IRT1.*") if name["suffix"] == "IRT1" else ()
             for each in (file, *(other for other in others if _same(other, base))):
                 known.setdefault(each.name, each)
     return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()]
@@ -275,7 +271,7 @@ def _has_image(sidecar: Path) -> bool:
 
 
 def _sidecar(file: Path) -> Path:
-    return file.with_name(re.sub(r"\.nii(\.gz)?$", ".json", file.name))
+    return file.with_name(re.sub(r"(?i)\.nii(\.gz)?$", ".json", file.name))
 
 
 def _content(sidecar: Path) -> dict[str, Any]:

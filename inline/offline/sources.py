@@ -19,6 +19,7 @@ from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
 from inline.offline.errors import SourceError
 from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
+from model.nifti import is_nifti
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class Sources:
                     )
                 dicom += [path] if has_dicom else []
                 niftis += [path] if has_nifti else []
-            elif nifti.is_nifti(path):
+            elif is_nifti(path):
                 niftis.append(path)
             elif is_array(path) or is_mrd(path):
                 # BART's header and data are one array.

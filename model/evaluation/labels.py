@@ -22,7 +22,8 @@ from model.evaluation.contours_in.outlines import (
 )
 from model.evaluation.contours_in.study import is_study_layout, study_outlines
 from model.evaluation.errors import CaseError
-from model.evaluation.images import dicom_header, is_nifti, read_image, stated_grid
+from model.evaluation.images import dicom_header, read_image, stated_grid
+from model.nifti import is_nifti
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]

@@ -383,6 +383,16 @@ def test_nifti_in_a_linked_folder(tmp_path):
     np.testing.assert_allclose(found.series.times_ms, TIMES)
 
 
+def test_suffixes_of_nifti_are_of_either_case(tmp_path):
+    write_irt1(tmp_path, stack())
+    for file in tmp_path.glob("*.nii.gz"):
+        file.rename(file.with_name(file.name.replace(".nii.gz", ".NII.GZ")))
+    found, sources = read(tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    (found, _) = read(tmp_path / "sub-01_inv-1_IRT1.NII.GZ")
+    assert [each.images for each in found] == [len(TIMES)]
+
+
 @pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
 def test_what_is_named_twice_is_read_once(kind, tmp_path):
     """Itself, through a link, and with a folder that holds it."""
