@@ -41,6 +41,8 @@ _PARTS: Final = {
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
 _IN_DATA_SET: Final = re.compile(r"anat|(?:sub|ses)-[A-Za-z0-9+]+")
 """Names of the folders below the top of a BIDS data set."""
+OTHER_SUFFIX: Final = "NIfTI image without the suffix IRT1, T1map or T2map"
+"""Reason why a file of a folder is not read."""
 _LONGEST_STATED: Final = 1e6
 """Inversion time above which it is one in neither s nor ms."""
 _FIELDS_T: Final = 0.1, 20.0
@@ -68,20 +70,28 @@ def images_below(folder: Path) -> Iterator[Path]:
     return filter(is_nifti, files_below(folder, lambda error: None))
 
 
-def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return the files of each series: a map, or the images of an inversion recovery, each once.
+def is_named(file: Path) -> bool:
+    """Return whether a file is named by a suffix that is read."""
+    return _NAME.fullmatch(file.name) is not None
 
-    Of one file of an inversion recovery, the others of its folder are found.
+
+def find(paths: Sequence[Path]) -> tuple[list[tuple[Path, ...]], int]:
+    """Return the files of each series, and the number of files in folders that are named by another suffix.
+
+    A series is a map, or the images of an inversion recovery, each once. Of one file of an inversion
+    recovery, the others of its folder are found.
 
     Raises:
         SourceError: a file is named by another suffix than the three.
     """
     series: dict[tuple[str, str, str], dict[str, Path]] = {}
+    unnamed = set[str]()
     for path in paths:
         for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
             if name is None:
                 if path.is_dir():
+                    unnamed.add(os.path.realpath(file))
                     continue
                 raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
             base = _ENTITY.sub("", name["base"])
@@ -90,7 +100,7 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
             others = file.parent.glob("*_IRT1.*") if name["suffix"] == "IRT1" else ()
             for each in (file, *(other for other in others if _same(other, base))):
                 known.setdefault(each.name, each)
-    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()]
+    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()], len(unnamed)
 
 
 def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExamination:

@@ -393,6 +393,24 @@ def test_suffixes_of_nifti_are_of_either_case(tmp_path):
     assert [each.images for each in found] == [len(TIMES)]
 
 
+def test_nifti_images_of_other_suffixes_are_counted(tmp_path):
+    """Weighted images, and names that differ in case: BIDS is case-sensitive."""
+    write_irt1(tmp_path, stack())
+    for name in ("sub-01_T1w.nii.gz", "sub-01_T1Map.nii", "sub-01_T1_MOLLI_map.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    found, sources = read(tmp_path, tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    assert sources.skipped == {"NIfTI image without the suffix IRT1, T1map or T2map": 3}
+
+
+def test_a_folder_of_nifti_images_of_other_suffixes_alone_is_an_error(tmp_path):
+    (tmp_path / "sub-01_T1_MOLLI_map.nii.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match="holds NIfTI images, but none named by a suffix that is read"):
+        read(tmp_path)
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "one.dcm")
+    assert read(tmp_path)[1].skipped["NIfTI image without the suffix IRT1, T1map or T2map"] == 1
+
+
 @pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
 def test_what_is_named_twice_is_read_once(kind, tmp_path):
     """Itself, through a link, and with a folder that holds it."""
