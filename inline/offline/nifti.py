@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -94,7 +94,7 @@ def find(paths: Sequence[Path]) -> tuple[list[tuple[Path, ...]], int]:
                     unnamed.add(os.path.realpath(file))
                     continue
                 raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
-            base = _ENTITY.sub("", name["base"])
+            base = _ENTITY.sub("", name["base"]) if name["suffix"] == "IRT1" else name["base"]
             # Several paths may lead to a folder. Links to files alone are not followed: DataLad's lead away.
             known = series.setdefault((os.path.realpath(file.parent), base, name["suffix"]), {})
             others = file.parent.glob("*_IRT1.*") if name["suffix"] == "IRT1" else ()
@@ -107,9 +107,12 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     """Return the examination of one series of :func:`find`.
 
     Raises:
-        SourceError: a file or its sidecar cannot be read.
+        SourceError: a file or its sidecar cannot be read, or an image is there twice, compressed and not.
         ImportError: nibabel is not installed.
     """
+    for one, other in pairwise(files):
+        if _sidecar(one) == _sidecar(other):
+            raise SourceError(f"{one} and {other} are both {_sidecar(one).stem}; remove one of them")
     name = _NAME.fullmatch(files[0].name)
     assert name is not None
     quantity = name["suffix"][:2]

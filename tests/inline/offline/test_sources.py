@@ -411,6 +411,27 @@ def test_a_folder_of_nifti_images_of_other_suffixes_alone_is_an_error(tmp_path):
     assert read(tmp_path)[1].skipped["NIfTI image without the suffix IRT1, T1map or T2map"] == 1
 
 
+def test_a_map_in_two_files_of_one_name_is_a_problem(tmp_path):
+    map_ = np.full((40, 48, 1), 1.1, np.float32)
+    for name in ("a_T1map.nii", "a_T1map.nii.gz", "b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(map_, np.diag([1.5, 1.5, 8.0, 1.0])), tmp_path / name)
+    found, sources = read(tmp_path)
+    assert [Path(each.name).name for each in found] == ["b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"]
+    (problem,) = sources.problems
+    assert re.fullmatch(
+        r".*a_T1map\.nii and .*a_T1map\.nii\.gz are both a_T1map; remove one of them", problem
+    )
+
+
+def test_an_image_of_a_recovery_in_two_files_is_a_problem(tmp_path):
+    write_irt1(tmp_path, stack())
+    again = nibabel.load(tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    nibabel.save(again, tmp_path / "sub-01_inv-3_IRT1.nii")
+    found, sources = read(tmp_path)
+    assert found == []
+    assert "are both sub-01_inv-3_IRT1; remove one of them" in sources.problems[0]
+
+
 @pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
 def test_what_is_named_twice_is_read_once(kind, tmp_path):
     """Itself, through a link, and with a folder that holds it."""
