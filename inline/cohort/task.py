@@ -10,7 +10,7 @@ from pathlib import Path
 from inline.assembly.examination import AcquiredExamination
 from inline.cohort.discover import ExaminationPath, study_files
 from inline.cohort.provenance import Provenance
-from inline.cohort.store import Document, Store, failed, failure_of, heading
+from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
 from inline.offline.mrd import read_mrd
@@ -55,17 +55,17 @@ class Task:
         The file depends on the images, the settings, the weights and the engine alone: it holds no times.
         """
         try:
-            document = self._process(examination, pipeline)
+            made = self._process(examination, pipeline)
         except MyostreamError as error:
-            document = failed(examination, self.provenance, str(error))
+            made = document(examination, self.provenance, error=str(error))
         except Exception as error:  # one examination must not end the run
-            document = failed(examination, self.provenance, f"{type(error).__name__}: {error}")
-        failure = failure_of(document)
+            made = document(examination, self.provenance, error=f"{type(error).__name__}: {error}")
+        failure = failure_of(made)
         try:
-            Store(self.out).write(examination, document)
+            Store(self.out).write(examination, made)
         except MyostreamError as error:
             failure = str(error)
-        return Outcome(examination.key, len(document["slices"]), failure)
+        return Outcome(examination.key, len(made["slices"]), failure)
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
@@ -78,17 +78,17 @@ class Task:
             notes += part.notes
             images += part.images
             unused.update(part.unused)
-        return {
-            **heading(examination, self.provenance),
-            "engine": pipeline.engine.name,
-            "error": "",
-            "problems": problems,
-            "notes": notes,
-            "images": images,
-            "unused": dict(unused),
-            "slices": slices,
-            "ecv": ecv,
-        }
+        return document(
+            examination,
+            self.provenance,
+            engine=pipeline.engine.name,
+            problems=problems,
+            notes=notes,
+            images=images,
+            unused=dict(unused),
+            slices=slices,
+            ecv=ecv,
+        )
 
 
 def _read(
