@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -141,7 +141,11 @@ class Store:
         return _origin(stored) == heading(examination, provenance) and not failure_of(stored)
 
     def finish(
-        self, examinations: Sequence[ExaminationPath], provenance: Provenance, problems: Sequence[str] = ()
+        self,
+        examinations: Sequence[ExaminationPath],
+        provenance: Provenance,
+        problems: Sequence[str] = (),
+        reasons: Mapping[str, str] | None = None,
     ) -> Summary:
         """Write the table and the list of failures from the examinations' files.
 
@@ -149,6 +153,8 @@ class Store:
             examinations: of the cohort, in the order of the table.
             provenance: of this run; the file of an examination with another one counts as missing.
             problems: a sentence for each folder or file that discovery could not read.
+            reasons: why an examination is not complete, by its key: of this run, in which a file may not have
+                been written.
 
         Raises:
             OutputError: a file cannot be written.
@@ -160,10 +166,11 @@ class Store:
         with open_table(self.table) as table:
             for examination in examinations:
                 stored = self.read(examination)
+                reason = (reasons or {}).get(examination.key, "")
                 if stored is None or _origin(stored) != heading(examination, provenance):
-                    stored = document(examination, provenance, error="no result was stored")
+                    stored = document(examination, provenance, error=reason or "no result was stored")
                 file, found = self.file(examination).name, stored["slices"]
-                if reason := failure_of(stored):
+                if reason := reason or failure_of(stored):
                     failures.append(Failure(examination.name, examination.study, file, reason))
                 engines[stored["engine"]] += len(found)
                 slices += len(found)
