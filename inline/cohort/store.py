@@ -22,7 +22,7 @@ from inline.replay.results import Record
 from inline.settings import Settings
 from model.output import check_folder, write_json
 
-SCHEMA: Final = "myostream.examination/1.1"
+SCHEMA: Final = "myostream.examination/1.2"
 """Version of an examination's file; the minor version counts additions of fields."""
 Document = dict[str, Any]
 """Content of an examination's file."""

@@ -69,15 +69,18 @@ class Task:
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
-        slices, ecv, notes, images = list[Record](), list[Record](), list[str](), 0
+        slices, ecv, notes, images, count = list[Record](), list[Record](), list[str](), 0, 0
         for processed in process_examinations(parts, pipeline, self.settings):
-            part = processed.examination
-            slices += map(_without_times, processed.records)
-            ecv += processed.ecv_records
+            part, count = processed.examination, processed.number
+            slices += (_of_part(count, each) for each in processed.records)
+            ecv += (_of_part(count, each) for each in processed.ecv_records)
             problems += part.problems
             notes += part.notes
             images += part.images
             unused.update(part.unused)
+        if count > 1:
+            under = "under one study UID" if examination.study else "in one folder, without a study UID"
+            notes.append(f"images of {count} patients or frames of reference {under}: parts 1 to {count}")
         return document(
             examination,
             self.provenance,
@@ -101,6 +104,6 @@ def _read(
     return opened.examinations(), list(opened.problems), Counter(opened.skipped)
 
 
-def _without_times(record: Record) -> Record:
-    """Return the record of a slice without its times, which differ from run to run."""
-    return {name: value for name, value in record.items() if name != "times_ms"}
+def _of_part(number: int, record: Record) -> Record:
+    """Return a record with its part of the examination, without its times, which differ from run to run."""
+    return {"part": number, **{name: value for name, value in record.items() if name != "times_ms"}}
