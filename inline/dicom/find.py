@@ -20,6 +20,7 @@ from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
 from inline.mrd.header import MeasurementHeader
+from model.nifti import is_nifti
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -110,17 +111,12 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
     errors = list[OSError]()
     for file in _walk(folder, errors.append):
         try:
-            if not _is_nifti(file) and begins_as_dicom(file):
+            if not is_nifti(file) and begins_as_dicom(file):
                 return True, []
         except OSError as error:
             error.filename = str(file)  # an error of reading states none
             errors.append(error)
     return False, errors
-
-
-def _is_nifti(file: Path) -> bool:
-    """Return whether a file has a name of NIfTI: in a folder it is left to another reader, unread."""
-    return file.name.endswith((".nii", ".nii.gz"))
 
 
 def begins_as_dicom(file: Path) -> bool:
@@ -239,7 +235,8 @@ def _add(
         alone: the file was named itself.
     """
     try:
-        begins = (alone or not _is_nifti(file)) and begins_as_dicom(file)
+        # In a folder NIfTI is left to another reader, unread.
+        begins = (alone or not is_nifti(file)) and begins_as_dicom(file)
     except OSError as error:
         found.problems.append(unread(error, file))
         return

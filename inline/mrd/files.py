@@ -34,6 +34,7 @@ from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
 
+_NAMED: Final = "process or replay with --group"
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
 _NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images (links are not followed)"
 
@@ -64,6 +65,7 @@ class ImageFile:
             if _is_mrd2(file):
                 raise FileError(f"{file} is an {MRD2}") from error
             raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
+        self.notes: list[str] = []
         try:
             self.name = self._chosen(file, group)
             self._group: Any = self._file[self.name]
@@ -74,7 +76,7 @@ class ImageFile:
         except BaseException:
             self._file.close()
             raise
-        self.notes = [note for each in self._sets for note in each.notes]
+        self.notes += [note for each in self._sets for note in each.notes]
 
     def __enter__(self) -> Self:
         return self
@@ -125,8 +127,13 @@ class ImageFile:
         if group:
             raise FileError(f"{file} has no group {group!r} with images; it has: {', '.join(holders)}")
         if "dataset" not in holders and len(holders) > 1:
-            raise FileError(f"{file} has images in the groups {', '.join(holders)}; name the one to read")
-        return "dataset" if "dataset" in holders else holders[0]
+            raise FileError(
+                f"{file} has images in the groups {', '.join(holders)}; name the one to read: {_NAMED}"
+            )
+        name = "dataset" if "dataset" in holders else holders[0]
+        if others := ", ".join(each for each in holders if each != name):
+            self.notes.append(f"images in the groups {others} are not read; {_NAMED} reads one of them")
+        return name
 
 
 class _Sink(FileIO):

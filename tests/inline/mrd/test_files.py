@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -131,7 +132,18 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
         with pytest.raises(FileError, match=rf"two\.h5 has no group '{group}' with images; it has: a, b$"):
             ImageFile(tmp_path / "two.h5", group)
     with ImageFile(tmp_path / "two.h5", "b") as opened:
-        assert len(opened) == 1
+        assert (len(opened), opened.notes) == (1, [])
+
+
+def test_groups_beside_dataset_are_noted(tmp_path):
+    for root in ("b", "dataset", "a"):
+        stored(tmp_path / "one.h5", [image()], root=root)
+    with ImageFile(tmp_path / "one.h5") as opened:
+        assert opened.name == "dataset"
+        (note,) = opened.notes
+    assert re.fullmatch(r"images in the groups a, b are not read; .*--group.*", note)
+    with ImageFile(tmp_path / "one.h5", "dataset") as opened:
+        assert opened.notes == []
 
 
 def stored(file, images, *, name="image_1", data=None, header=None, attributes="vlen", root="dataset"):

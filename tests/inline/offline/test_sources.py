@@ -420,6 +420,55 @@ def test_nifti_in_a_linked_folder(tmp_path):
     np.testing.assert_allclose(found.series.times_ms, TIMES)
 
 
+def test_suffixes_of_nifti_are_of_either_case(tmp_path):
+    write_irt1(tmp_path, stack())
+    for file in tmp_path.glob("*.nii.gz"):
+        file.rename(file.with_name(file.name.replace(".nii.gz", ".NII.GZ")))
+    found, sources = read(tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    (found, _) = read(tmp_path / "sub-01_inv-1_IRT1.NII.GZ")
+    assert [each.images for each in found] == [len(TIMES)]
+
+
+def test_nifti_images_of_other_suffixes_are_counted(tmp_path):
+    """Weighted images, and names that differ in case: BIDS is case-sensitive."""
+    write_irt1(tmp_path, stack())
+    for name in ("sub-01_T1w.nii.gz", "sub-01_T1Map.nii", "sub-01_T1_MOLLI_map.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    found, sources = read(tmp_path, tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    assert sources.skipped == {"NIfTI image without the suffix IRT1, T1map or T2map": 3}
+
+
+def test_a_folder_of_nifti_images_of_other_suffixes_alone_is_an_error(tmp_path):
+    (tmp_path / "sub-01_T1_MOLLI_map.nii.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match="holds NIfTI images, but none named by a suffix that is read"):
+        read(tmp_path)
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "one.dcm")
+    assert read(tmp_path)[1].skipped["NIfTI image without the suffix IRT1, T1map or T2map"] == 1
+
+
+def test_a_map_in_two_files_of_one_name_is_a_problem(tmp_path):
+    map_ = np.full((40, 48, 1), 1.1, np.float32)
+    for name in ("a_T1map.nii", "a_T1map.nii.gz", "b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(map_, np.diag([1.5, 1.5, 8.0, 1.0])), tmp_path / name)
+    found, sources = read(tmp_path)
+    assert [Path(each.name).name for each in found] == ["b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"]
+    (problem,) = sources.problems
+    assert re.fullmatch(
+        r".*a_T1map\.nii and .*a_T1map\.nii\.gz are both a_T1map; remove one of them", problem
+    )
+
+
+def test_an_image_of_a_recovery_in_two_files_is_a_problem(tmp_path):
+    write_irt1(tmp_path, stack())
+    again = nibabel.load(tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    nibabel.save(again, tmp_path / "sub-01_inv-3_IRT1.nii")
+    found, sources = read(tmp_path)
+    assert found == []
+    assert "are both sub-01_inv-3_IRT1; remove one of them" in sources.problems[0]
+
+
 @pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
 def test_what_is_named_twice_is_read_once(kind, tmp_path):
     """Itself, through a link, and with a folder that holds it."""
