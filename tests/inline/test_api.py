@@ -426,6 +426,23 @@ def test_a_pixel_size_is_of_any_numbers(ring_engine):
             inline.segment(values, wrong, "T1", pipeline=pipeline)
 
 
+def test_objects_with_arrays_compare_as_the_object_that_they_are(file, ring_engine):
+    """NumPy has no truth value of the comparison of two arrays: ``in`` and ``set()`` would raise."""
+    study, again = inline.read_mrd(file), inline.read_mrd(file)
+    one, other = (inline.process(each[0], pipeline=Pipeline(ring_engine)) for each in (study, again))
+    for first, second in (
+        (one, other), (one.map, other.map), (one.contours, other.contours), (study[0], again[0]),
+        (study[0].series, again[0].series), (inline.Examination((one,)), inline.Examination((other,))),
+        (inline.ecv(one, other, 0.42), inline.ecv(one, other, 0.42)),
+    ):  # fmt: skip
+        assert first == first
+        assert first != second
+        assert [second, first].index(first) == 1
+        assert first in {first}
+        assert second not in {first}
+    assert one.identity == other.identity
+
+
 def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine):
     from tests.inline.examination.phantom import t1_slice
 
