@@ -66,6 +66,21 @@ def test_the_pages_run_from_top_to_bottom(file, ring_engine, monkeypatch, capsys
     inline._pipeline.cache_clear()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_first_examples_print_regions_without_a_value(page, file, ring_engine, monkeypatch, capsys):
+    """As of a segment within a void of the map."""
+    monkeypatch.chdir(file.parent)
+    if not (file.parent / "demo-output").exists():
+        (file.parent / "demo-output").symlink_to(file.parent)
+    made = inline.process(inline.read_mrd(file)[0], pipeline=Pipeline(ring_engine))
+    nothing = inline.RegionValues("global", None, None, None, None, None, 0)
+    monkeypatch.setattr(inline, "process", lambda *_args, **_kwargs: replace(made, regions=(nothing,)))
+    first = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)[0]
+    monkeypatch.setitem(sys.modules, "myostream", inline)
+    exec(first, {})
+    assert ("no values" if page == "README.md" else "global: -") in capsys.readouterr().out
+
+
 def test_the_series_that_a_page_writes_have_the_values_that_it_states(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_page("docs/replay.md")
