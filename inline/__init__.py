@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 # The threads of an operation wait for each other hundreds of times in a fit. By default they spin meanwhile;
@@ -74,7 +75,7 @@ _MODULES: Final = {
 }
 """Public names that other modules define, loaded at their first use."""
 _LAZY: Final = {name: module for module, names in _MODULES.items() for name in names.split()}
-
+_building: Final = Lock()
 
 if not TYPE_CHECKING:
 
@@ -153,7 +154,7 @@ def segment(
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), pixel)
     image = network_input(parametric, measured, frame)
-    running = pipeline or _pipeline()
+    running = pipeline or _own_pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
     drawn = draw(borders, pixel, running.offsets)
     return borders._replace(
@@ -292,7 +293,7 @@ def process(
     if not isinstance(series, Ready | Failed):
         series = Ready.of(made_of_arrays(series))
     places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
-    return (pipeline or _pipeline()).process(series, SliceContext(study=places))
+    return (pipeline or _own_pipeline()).process(series, SliceContext(study=places))
 
 
 def write_report(
@@ -383,6 +384,12 @@ def _of_ecv(
     if haematocrit is not None:
         ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(float(haematocrit))})
     return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
+
+
+def _own_pipeline() -> Pipeline:
+    """Return the pipeline of the settings, which the first of all threads builds."""
+    with _building:
+        return _pipeline()
 
 
 @cache

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -439,6 +441,23 @@ def test_a_pixel_size_is_of_any_numbers(ring_engine):
     for wrong in ("15", b"15", ("1.5", 1.5), (1.5,), (1.5, 1.5, 1.5), (1.5, None), np.array(1.5), 1.5j):
         with pytest.raises(ValueError, match=r"spacing is \(x, y\) in mm, not "):
             inline.segment(values, wrong, "T1", pipeline=pipeline)
+
+
+def test_first_calls_of_several_threads_build_one_pipeline(study, ring_engine, monkeypatch):
+    built = []
+
+    def build(_settings):
+        time.sleep(0.2)  # as long as the other threads need to come as far
+        built.append(Pipeline(ring_engine))
+        return built[-1]
+
+    monkeypatch.setattr("inline.engine_selection.build_pipeline", build)
+    inline._pipeline.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(inline.process, study[:1] * 4))
+    inline._pipeline.cache_clear()
+    assert len(built) == 1
+    assert not any(each.error for each in results)
 
 
 def test_objects_with_arrays_compare_as_the_object_that_they_are(file, ring_engine):
