@@ -229,12 +229,11 @@ def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = N
     Raises:
         MyostreamError: the file, its header or its images cannot be read.
     """
-    from pathlib import Path
-
+    from inline.data.paths import path as path_of
     from inline.offline import mrd
     from inline.settings import load_settings
 
-    return list(mrd.read_mrd(Path(file), (settings or load_settings()).assembly, group).series)
+    return list(mrd.read_mrd(path_of(file), (settings or load_settings()).assembly, group).series)
 
 
 def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[AcquiredExamination]:
@@ -252,13 +251,13 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
     """
     from dataclasses import replace
-    from pathlib import Path
+    from inline.data.paths import path as path_of
 
     from inline.dicom.errors import DicomError
     from inline.dicom.read import open_dicom
     from inline.settings import load_settings
 
-    opened = open_dicom([Path(path)], (settings or load_settings()).assembly)
+    opened = open_dicom([path_of(path)], (settings or load_settings()).assembly)
     found = list(opened.examinations())
     if not found:
         reasons = (*opened.problems, *(f"{number} {name}" for name, number in opened.skipped.items()))
