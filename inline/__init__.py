@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
+    from typing import SupportsFloat
 
     from numpy.typing import ArrayLike
 
@@ -124,7 +125,7 @@ def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
 
 def segment(
     values: ParametricMap | ArrayLike,
-    spacing: tuple[float, float],
+    spacing: Iterable[SupportsFloat],
     quantity: str,
     *,
     pipeline: Pipeline | None = None,
@@ -141,7 +142,7 @@ def segment(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: another quantity, a spacing that is no pair, or no map.
+        ValueError: another quantity, a spacing that is no pair, no map, or one in seconds.
     """
     from inline.arguments import map_of, pixel_size, quantity_named
     from inline.contouring.convention import draw
@@ -192,26 +193,24 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours, or a level, an inset, a septum or a map that is none.
+        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none; a map in
+            seconds.
     """
-    import math
-
-    from inline.arguments import contours_of, map_of
+    from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
     from inline.contouring import aha
     from inline.data.geometry import SliceGeometry
-    from inline.data.results import Insertions, SliceLevel
+    from inline.data.results import SliceLevel
 
     contours = contours_of(contours)
-    if septum_degrees is not None and not math.isfinite(septum_degrees):
-        raise ValueError(f"septum_degrees must be finite, not {septum_degrees}")
-    if level and level not in set(SliceLevel):
+    septum = None if septum_degrees is None else number("septum_degrees", septum_degrees)
+    if level and level not in list(SliceLevel):
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = map_of(values)
     rows, columns = parametric.values_ms.shape
-    plane = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
-    reference, _ = aha.slice_reference(plane, insertions or Insertions(), contours, septum_degrees)
+    plane = geometry_of(geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns)))
+    reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)
     named = SliceLevel(level) if level else None
-    return aha.measure(parametric, contours, named, reference, inset=float(inset))
+    return aha.measure(parametric, contours, named, reference, inset=number("inset", inset))
 
 
 def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = None) -> list[Ready | Failed]:
@@ -251,8 +250,8 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
     """
     from dataclasses import replace
-    from inline.data.paths import path as path_of
 
+    from inline.data.paths import path as path_of
     from inline.dicom.errors import DicomError
     from inline.dicom.read import open_dicom
     from inline.settings import load_settings
@@ -268,14 +267,14 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
 def process(
     series: Ready | Failed | MappingSeries | MapSeries,
     *,
-    study: Sequence[Ready | Failed] = (),
+    study: Iterable[Ready | Failed | MappingSeries | MapSeries] = (),
     pipeline: Pipeline | None = None,
 ) -> SliceResult:
     """Return map, contours, values by region, confidence and flags of one slice, as the server does.
 
     Args:
         series: of :func:`read_mrd`, or one made of arrays.
-        study: all series of the same study, for the slice level where only positions give it.
+        study: all series of the same study, likewise, for the slice level where only positions give it.
         pipeline: of :func:`build_pipeline`; None for that of the settings.
 
     Returns:
@@ -283,16 +282,16 @@ def process(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: this is no series, or images, times and geometry of one made of arrays do not match.
+        ValueError: this is no series, or images, times and geometry of one made of arrays do not match or are
+            none; likewise of the study.
     """
-    from inline.arguments import made_of_arrays
-    from inline.assembly.assembled import Failed, Ready
+    from inline.arguments import assembled, listed
     from inline.pipeline import SliceContext
 
-    if not isinstance(series, Ready | Failed):
-        series = Ready.of(made_of_arrays(series))
-    places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
-    return (pipeline or _own_pipeline()).process(series, SliceContext(study=places))
+    ready = assembled(series)
+    others = [assembled(each) for each in listed("study", study) if each is not series]
+    places = tuple(each.slice_place() for each in (*others, ready))
+    return (pipeline or _own_pipeline()).process(ready, SliceContext(study=places))
 
 
 def write_report(
@@ -374,6 +373,7 @@ def examine(
 def _of_ecv(
     haematocrit: float | None, settings: Settings | None
 ) -> tuple[EcvSettings, RegionSettings, ReferenceRanges]:
+    from inline.arguments import number
     from inline.reference import ReferenceRanges
     from inline.settings import load_settings
     from model.relaxometry.ecv import check_haematocrit
@@ -381,7 +381,8 @@ def _of_ecv(
     made = settings or load_settings()
     ecv_settings = made.ecv
     if haematocrit is not None:
-        ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(float(haematocrit))})
+        given = check_haematocrit(number("haematocrit", haematocrit))
+        ecv_settings = ecv_settings.model_copy(update={"haematocrit": given})
     return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
 
 
