@@ -431,8 +431,8 @@ def load_settings(file: str | Path | None = None, **command_line: Any) -> Settin
 def _mistyped(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple[int | str, ...], str]:
     """Return, by place, an error for each number or truth value that is stated as a value of these types."""
     try:
-        # Strict validation of JSON takes texts for paths, addresses and levels. Objects that JSON does not have,
-        # such as paths and numbers of numpy, are neither texts nor truth values.
+        # Strict validation of JSON takes texts for paths, addresses and levels. Objects that JSON does not
+        # have, such as paths and numbers of numpy, are neither texts nor truth values.
         Settings.model_validate_json(json.dumps(content, default=lambda _: None), strict=True)
     except ValidationError as error:
         return {
