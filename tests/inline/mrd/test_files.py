@@ -435,7 +435,7 @@ def test_reading_leaves_the_warning_filters_of_the_program():
     """The library sets a filter when it is imported."""
     script = (
         "import numpy, warnings; warnings.simplefilter('error'); first = warnings.filters[0]; "
-        "import inline.mrd.files, inline.replay.simulate; assert warnings.filters[0] == first, warnings.filters"
+        "import inline.mrd.files, inline.replay.simulate; assert warnings.filters[0] == first"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

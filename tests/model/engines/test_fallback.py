@@ -67,7 +67,7 @@ def test_an_error_without_a_text_is_named(caplog):
     def out_of_memory():
         raise MemoryError
 
-    with pytest.raises(NoEngineError, match="no engine works: a: MemoryError$"):
+    with pytest.raises(NoEngineError, match=r"no engine works: a: MemoryError$"):
         FallbackEngine([("a", out_of_memory)])
     assert "the engine a is not used: MemoryError" in caplog.text
 
