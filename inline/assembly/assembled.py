@@ -78,7 +78,7 @@ _ALONE: Final = ". If each image comes alone: those of one slice need one header
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Slice:
     """Common part of :class:`Ready` and :class:`Failed`.
 
@@ -130,7 +130,7 @@ class _Slice:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ready(_Slice):
     """Slice with the series that a map is made from."""
 
@@ -166,7 +166,7 @@ class Ready(_Slice):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Failed(_Slice):
     """Slice whose images do not form a series; ``error`` is the message for the user."""
 

@@ -14,7 +14,7 @@ from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AcquiredExamination:
     """Series of one examination.
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import image_header_dtype
 
 from inline.data.time_stamps import past_midnight
 from inline.mrd.image_header import DATA_TYPES
@@ -27,6 +26,7 @@ from inline.mrd.layouts import (
     read_text,
     reading,
 )
+from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 from inline.mrd.protocol import MRD2, MRD2_SIGNATURE
 from inline.mrd.text import as_utf8, decode

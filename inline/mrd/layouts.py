@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from inline.data.errors import MyostreamError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 
 COMPLEX: Final = {

@@ -510,3 +510,13 @@ def test_sizes_that_no_memory_holds_are_refused(tmp_path):
         pytest.raises(FileError, match="images of 14400000000 bytes; at most 536870912"),
     ):
         next(opened.images())
+
+
+def test_reading_leaves_the_warning_filters_of_the_program():
+    """The library sets a filter when it is imported."""
+    script = (
+        "import numpy, warnings; warnings.simplefilter('error'); first = warnings.filters[0]; "
+        "import inline.mrd.files, inline.replay.simulate; assert warnings.filters[0] == first"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
