@@ -174,7 +174,7 @@ class SliceProgress:
             quantity=assembled.quantity,
             geometry=assembled.geometry,
             map=prepared.parametric if prepared else None,
-            scanner_made=isinstance(assembled, Ready) and isinstance(assembled.series, MapSeries),
+            scanner_made=assembled.scanner_made,
             labels=np.zeros(assembled.geometry.shape, np.uint8),
             contours=None,
             flags=assembled.flags,

@@ -85,7 +85,9 @@ class _Study:
         found = [(each, each.geometry) for each in self._places if each.geometry is not None]
         if not any(geometry.placed for _, geometry in found):
             return dict(found)
-        known = positions_stated([_shown(each) for each, _ in found])
+        known = positions_stated(
+            [Shown.of(each, (each.quantity, each.enhancement), each.session) for each, _ in found]
+        )
         at_zero = any(sure and not plane.placed for (_, plane), sure in zip(found, known, strict=True))
         counted = {True, None} if at_zero else {True}
         return dict(each for each, sure in zip(found, known, strict=True) if sure in counted)
@@ -111,11 +113,6 @@ def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -
     if place not in study.placed:
         return SliceLevel.UNKNOWN, "unknown: the position 0, 0, 0 may stand for none"
     return level_by_position(geometry, list(study.placed.values()))
-
-
-def _shown(place: SlicePlace) -> Shown:
-    kind = (place.quantity, place.enhancement)
-    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry, place.session)
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:

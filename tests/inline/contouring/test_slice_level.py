@@ -57,6 +57,14 @@ def test_words_inside_other_words_and_several_words_do_not_count(description):
     assert slice_level(place(description=description))[0] is UNKNOWN
 
 
+def test_the_position_of_a_map_of_the_scanner_shows_nothing_of_fitted_ones():
+    two = [place(25, series=1), place(45, series=2)]
+    made = replace(place(0, series=3), scanner_made=True)
+    alone = slice_levels(two, two)
+    assert [level for level, _ in alone] == [UNKNOWN, UNKNOWN]
+    assert slice_levels(two, [*two, made]) == alone
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_counter_counts_from_its_minimum(first):
     places = [replace(place(index=first + number, count=3), first_slice=first) for number in range(3)]
