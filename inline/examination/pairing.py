@@ -63,11 +63,8 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     if any(oriented) and not all(oriented):
         return float("inf")
     normal = a.normal
-    axes = ((normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
-    if any(
-        float(first @ second) < PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
-        for first, second in axes
-    ):
+    # A rotation in the plane is that of the geometry, which the registration takes.
+    if float(normal @ b.normal) < PARALLEL:
         return float("inf")
     if not (placed(one) or placed(other)):
         same = one.identity.slice_index == other.identity.slice_index
