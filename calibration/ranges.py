@@ -75,7 +75,8 @@ class Person:
         conventions: distances of the contours from the borders of the wall as set, (endo, epi), mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
-        left_out: why each slice was not used: an error, its flags, or an unknown enhancement.
+        left_out: why each slice or ECV was not used: an error, its flags, an unknown enhancement, no
+            haematocrit, or native maps of both kinds at its place.
         other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
         other_sequences: quantity of each slice and ECV whose series description is of another sequence.
     """
@@ -159,9 +160,16 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         if _place(each["native"]) in elsewhere:
             other_sequences.append("ECV")
             continue
-        if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
+        kinds = natives[_place(each["native"])]
+        if kinds == {not scanner_made}:  # which counts as such a map
             continue
-        if reason := _unusable(each):
+        reasons = (
+            _unusable(each),
+            "" if kinds else "unknown enhancement",
+            "native maps of both kinds" if len(kinds) > 1 else "",
+            "no haematocrit" if each["haematocrit"] is None else "",
+        )
+        if reason := next(filter(None, reasons), ""):
             left_out.append(reason)
             continue
         schemes.add(Flag.SHMOLLI in each["flags"])
@@ -397,7 +405,7 @@ def _left_out(persons: Iterable[Person]) -> str:
     """Return a sentence on the slices that were left out; empty for none."""
     reasons = Counter(reason for each in persons for reason in each.left_out)
     named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
-    return f"{reasons.total()} slices were left out: {named}." if named else ""
+    return f"{reasons.total()} slices and ECV were left out: {named}." if named else ""
 
 
 def _of_other_sequences(persons: Iterable[Person], sequence: str) -> str:

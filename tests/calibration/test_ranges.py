@@ -160,7 +160,10 @@ def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, cap
     write(site, "person0", [slice_record(940.0), *lost, *more])
     calibrate(site)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "5 slices were left out: 3 for missing-images; 1 for error; 1 for unknown enhancement." in printed
+    assert (
+        "5 slices and ECV were left out: 3 for missing-images; 1 for error; 1 for unknown enhancement."
+        in printed
+    )
     write(tmp_path, "person0", lost)
     with pytest.raises(MyostreamError, match=r"check --sequence and the flags\. 3 slices .* missing-images"):
         calibrate(tmp_path)
@@ -225,6 +228,21 @@ def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
     for more in ({"haematocrit": None}, {"flags": ["synthetic-haematocrit"]}):
         write(site, "person0", [slice_record(940.0)], [ecv_record(30.0, **more)])
         assert ("ECV", "global") not in read_person(site / "person0.json").values
+
+
+@pytest.mark.parametrize(
+    ("of_native", "of_ecv", "reason"),
+    [
+        ({}, {"haematocrit": None}, "no haematocrit"),
+        ({}, {"haematocrit": None, "error": "no partner"}, "error"),
+        ({"enhancement": None, "flags": ["review"]}, {}, "unknown enhancement"),
+    ],
+)
+def test_ecv_that_is_left_out_is_counted(tmp_path, of_native, of_ecv, reason):
+    write(tmp_path, "person0", [slice_record(940.0, **of_native)], [ecv_record(30.0, **of_ecv)])
+    person = read_person(tmp_path / "person0.json")
+    assert ("ECV", "global") not in person.values
+    assert person.left_out[-1] == reason
 
 
 @pytest.mark.parametrize(
