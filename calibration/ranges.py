@@ -1,16 +1,16 @@
 """``myostream calibrate ranges``: reference ranges from a site's own normal persons.
 
 Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
-process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean
-and SD are those between persons. Maps that were fitted and maps that the scanner made are never mixed: their
-T1 differs by more than the SD.
+process -o``. The value of a person in a region is the mean of the region's medians over the slices. The mean
+of a range is that of the persons; its SD is that of a single slice, which is what it is compared with. Maps
+that were fitted and maps that the scanner made are never mixed: their T1 differs by more than the SD.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -69,19 +69,20 @@ class Person:
 
     Attributes:
         name: of the file.
-        values: median by quantity and region, mean over the slices; ms, of ECV percent.
+        medians: of each slice by quantity and region; ms, of ECV percent.
         field_strengths: of the slices, tesla.
         t1_scales: factors on T1 of the slices.
         conventions: distances of the contours from the borders of the wall as set, (endo, epi), mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
-        left_out: why each slice was not used: an error, its flags, or an unknown enhancement.
+        left_out: why each slice or ECV was not used: an error, its flags, an unknown enhancement, no
+            haematocrit, or native maps of both kinds at its place.
         other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
         other_sequences: quantity of each slice and ECV whose series description is of another sequence.
     """
 
     name: str
-    values: Mapping[tuple[str, str], float]
+    medians: Mapping[tuple[str, str], list[float]]
     field_strengths: frozenset[float]
     t1_scales: frozenset[float]
     conventions: frozenset[tuple[float, float]]
@@ -90,6 +91,11 @@ class Person:
     left_out: tuple[str, ...] = ()
     other_maps: int = 0
     other_sequences: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[tuple[str, str], float]:
+        """Mean of the medians over the slices."""
+        return {key: float(np.mean(medians)) for key, medians in self.medians.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +165,24 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         if _place(each["native"]) in elsewhere:
             other_sequences.append("ECV")
             continue
-        if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
+        kinds = natives[_place(each["native"])]
+        if kinds == {not scanner_made}:  # which counts as such a map
             continue
-        if reason := _unusable(each):
+        reasons = (
+            _unusable(each),
+            "" if kinds else "unknown enhancement",
+            "native maps of both kinds" if len(kinds) > 1 else "",
+            "no haematocrit" if each["haematocrit"] is None else "",
+        )
+        if reason := next(filter(None, reasons), ""):
             left_out.append(reason)
             continue
         schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, "ECV", each)
-    values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
     return Person(
-        file.name if file.is_dir() else file.stem,
-        values,
+file.name if file.is_dir() else file.stem,
+        found,
         *evaluation,
         frozenset(schemes),
         tuple(left_out),
@@ -256,7 +268,8 @@ def make_ranges(
             (each.name, each.values[quantity, region]) for each in known if (quantity, region) in each.values
         ]
         values = np.array([value for _, value in named])
-        sd = round(float(values.std(ddof=1)), 3) if len(values) > 1 else 0.0
+        medians = [each.medians[quantity, region] for each in known if (quantity, region) in each.medians]
+        sd = round(_sd_of_slices(medians), 3) if len(values) > 1 else 0.0
         if sd <= 0.0:
             continue
         ranges.append(
@@ -285,6 +298,18 @@ def make_ranges(
             f"{len(known)} files give no range: two persons with different values are needed at least"
         )
     return ranges, outliers
+
+
+def _sd_of_slices(persons: Sequence[Sequence[float]]) -> float:
+    """Return the SD of single slices over persons, from the values of the slices of each.
+
+    The mean of k slices has only 1/k of the variance between the slices of a person.
+    """
+    means = np.array([np.mean(each) for each in persons])
+    squares = sum(float(np.var(each)) * len(each) for each in persons)
+    within = squares / max(sum(len(each) - 1 for each in persons), 1)
+    missing = within * float(np.mean([1.0 - 1.0 / len(each) for each in persons]))
+    return float(np.sqrt(means.var(ddof=1) + missing))
 
 
 def as_toml(ranges: Iterable[ReferenceRange]) -> str:
@@ -397,7 +422,7 @@ def _left_out(persons: Iterable[Person]) -> str:
     """Return a sentence on the slices that were left out; empty for none."""
     reasons = Counter(reason for each in persons for reason in each.left_out)
     named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
-    return f"{reasons.total()} slices were left out: {named}." if named else ""
+    return f"{reasons.total()} slices and ECV were left out: {named}." if named else ""
 
 
 def _of_other_sequences(persons: Iterable[Person], sequence: str) -> str:

@@ -29,7 +29,7 @@ from inline.contouring.plausibility import (
     within_tissue,
 )
 from inline.contouring.segment import contour_slice, network_input
-from inline.contouring.slice_level import slice_level
+from inline.contouring.slice_level import level_note, slice_level
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
@@ -174,7 +174,7 @@ class SliceProgress:
             quantity=assembled.quantity,
             geometry=assembled.geometry,
             map=prepared.parametric if prepared else None,
-            scanner_made=isinstance(assembled, Ready) and isinstance(assembled.series, MapSeries),
+            scanner_made=assembled.scanner_made,
             labels=np.zeros(assembled.geometry.shape, np.uint8),
             contours=None,
             flags=assembled.flags,
@@ -374,6 +374,8 @@ class Pipeline:
                 notes.append(_NO_DIRECTIONS)
             if points_note:
                 notes.append(points_note)
+            if named_otherwise := level_note(level_source):
+                notes.append(named_otherwise)
             if contours is None or {Flag.CUT_OFF, Flag.TOO_SMALL} & set(flags):
                 notes += _beyond_frame(assembled.geometry)
         uncertainty = None
@@ -417,7 +419,9 @@ class Pipeline:
             result: ``map`` and ``contours`` may be those of a part of the image, alike.
             level, source: see :func:`slice_level`.
         """
-        found = replace(result, level=level, level_source=source)
+        others = (each for each in result.notes if each != level_note(result.level_source))
+        stated = (*others, *filter(None, [level_note(source)]))
+        found = replace(result, level=level, level_source=source, notes=stated)
         parametric, contours = result.map, result.contours
         if parametric is None or contours is None:
             return found
@@ -428,7 +432,7 @@ class Pipeline:
         lost = without_values(regions)
         # Without another one, the note of the former level gives the reason of its flag.
         former = {sentence for _, sentence in without_values(result.regions)} if lost else ()
-        notes = (each for each in result.notes if each not in former)
+        notes = (each for each in stated if each not in former)
         checked = check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made)
         more = dict((*checked, *lost))
         ranges, _ = self.ranges.of(quantity_of(result), result)

@@ -38,7 +38,7 @@ class ReferenceRange(BaseModel):
         region: name as in the results.
         field_strength: tesla.
         mean: of the medians of the region in normal persons.
-        sd: between persons.
+        sd: of single slices over normal persons.
         n: persons.
         source: of the values.
         sequence: text that the series description contains, in either case; empty for every sequence.

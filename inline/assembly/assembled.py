@@ -127,7 +127,14 @@ class _Slice:
             session,
             self.enhancement,
             self.first_slice,
+            self.scanner_made,
+            self.motion_corrected,
         )
+
+    @property
+    def scanner_made(self) -> bool:
+        """Whether it is a map that the scanner made."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,6 +142,11 @@ class Ready(_Slice):
     """Slice with the series that a map is made from."""
 
     series: Series
+
+    @property
+    def scanner_made(self) -> bool:
+        """See :class:`_Slice`."""
+        return isinstance(self.series, MapSeries)
 
     @classmethod
     def of(cls, series: Series) -> Ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,7 @@ _SHORT_AXIS: Final = 0.45
 differ by some 25 degrees, so the normal of a long-axis slice, perpendicular to the axis, stays below it."""
 _THREE_MM: Final = 23.0
 """Smallest extent of three or more positions that show base and apex: the middle third of the shortest usual
-left ventricle (70 mm) lies between the two."""
+left ventricle (70 mm) lies between the two. Also the largest extent of slices of one level by their words."""
 _TWO_MM: Final = 40.0
 """Likewise of two positions: in a usual ventricle (80 to 100 mm) the middles of neighbouring thirds lie at
 most 33 mm apart, so slices further apart are not neighbours."""
@@ -34,10 +35,15 @@ _ROUNDING_MM: Final = 1e-3
 """Positions are float32: distances so near to a limit are at it."""
 _THIRDS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
 _WORDS: Final = {
-    SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z])", re.IGNORECASE),
-    SliceLevel.MID: re.compile(r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z])", re.IGNORECASE),
+    SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z]|[ _-]*(line|hospital))", re.IGNORECASE),
+    # Siemens names raw data meas_MID00123_...
+    SliceLevel.MID: re.compile(
+        r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z0-9]|[ _-]*(dia|sys|breath))", re.IGNORECASE
+    ),
     SliceLevel.APICAL: re.compile(r"(?<![a-z])(apical|apex)(?![a-z])", re.IGNORECASE),
 }
+_NOT_NAMED: Final = "; not by the series descriptions, whose words the positions contradict"
+"""End of a source."""
 
 
 def slice_level(
@@ -46,9 +52,9 @@ def slice_level(
     """Return the level of a slice and its source.
 
     In this order: the user's statement for the slice index; one of the words base, basal, mid, apical, apex
-    in the description; the slice counter within the limits of the header, counted from the base by the
-    direction of the slice in the patient, a third for each level; the position among the slices shown so far.
-    Else the level is unknown, and the source states the reason.
+    in the description, unless positions contradict it; the slice counter within the limits of the header,
+    counted from the base by the direction of the slice in the patient, a third for each level; the position
+    among the slices shown so far. Else the level is unknown, and the source states the reason.
 
     Args:
         place: of the slice.
@@ -69,6 +75,16 @@ def slice_levels(
     return [_level(each, study, stated or {}) for each in places]
 
 
+def level_note(source: str) -> str:
+    """Return the note on a level whose source is not the description that names one; empty for others."""
+    return (
+        "Words of the series descriptions name slice levels that the positions contradict; the level is not "
+        "from the description: check both."
+        if source.endswith(_NOT_NAMED)
+        else ""
+    )
+
+
 class _Study:
     """Slices of one study whose headers state directions; each stands once, in any order."""
 
@@ -85,22 +101,66 @@ class _Study:
         found = [(each, each.geometry) for each in self._places if each.geometry is not None]
         if not any(geometry.placed for _, geometry in found):
             return dict(found)
-        known = positions_stated([_shown(each) for each, _ in found])
+        known = positions_stated(
+            [Shown.of(each, (each.quantity, each.enhancement), each.session) for each, _ in found]
+        )
         at_zero = any(sure and not plane.placed for (_, plane), sure in zip(found, known, strict=True))
         counted = {True, None} if at_zero else {True}
         return dict(each for each, sure in zip(found, known, strict=True) if sure in counted)
 
 
 def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -> tuple[SliceLevel, str]:
+    if place.identity.slice_index in stated:
+        return stated[place.identity.slice_index], "user"
+    named, contradicted = _named(place, study)
+    if named is not None and not contradicted:
+        return named, "series description"
+    level, source = _measured(place, study)
+    return level, source + _NOT_NAMED if contradicted else source
+
+
+def _named(place: SlicePlace, study: _Study) -> tuple[SliceLevel | None, bool]:
+    """Return the level that the description of a slice names, and whether positions contradict it.
+
+    They do where they show the opposite end of the heart, or where the words of the study have another order.
+    A word of slices further apart than one level is long names none: each description may have it.
+    """
+    own, geometry = _word(place), study.placed.get(place)
+    if own is None or geometry is None or not _in_short_axis(geometry):
+        return own, False
+    words = [_word(each) for each in study.placed]
+    normals, positions = _planes(list(study.placed.values()))
+    along = positions @ (geometry.normal * np.sign(geometry.normal @ TO_APEX))
+    parallel = np.abs(normals @ geometry.normal) >= PARALLEL
+    found = [along[parallel & np.array([word is level for word in words])] for level in _THIRDS]
+    ends = {
+        level: (each.min(), each.max())
+        for level, each in zip(_THIRDS, found, strict=True)
+        if each.size and np.ptp(each) <= _THREE_MM + _ROUNDING_MM
+    }
+    if own not in ends:
+        return None, False
+    reversed_ = any(one[1] - two[0] > SAME_MM for one, two in pairwise(ends.values()))
+    shown, _ = level_by_position(geometry, list(study.placed.values()))
+    return own, reversed_ or {own, shown} == {SliceLevel.BASAL, SliceLevel.APICAL}
+
+
+def _word(place: SlicePlace) -> SliceLevel | None:
+    """Return the only level that the description of a slice names."""
+    named = [level for level, word in _WORDS.items() if word.search(place.identity.description)]
+    return named[0] if len(named) == 1 else None
+
+
+def _in_short_axis(geometry: SliceGeometry) -> bool:
+    return abs(float(geometry.normal @ TO_APEX)) >= _SHORT_AXIS
+
+
+def _measured(place: SlicePlace, study: _Study) -> tuple[SliceLevel, str]:
+    """Return the level by counter or position, and its source."""
     identity, geometry = place.identity, place.geometry
-    if identity.slice_index in stated:
-        return stated[identity.slice_index], "user"
-    named = [level for level, word in _WORDS.items() if word.search(identity.description)]
-    if len(named) == 1:
-        return named[0], "series description"
     if geometry is None:
         return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
-    if abs(float(geometry.normal @ TO_APEX)) < _SHORT_AXIS:
+    if not _in_short_axis(geometry):
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     count, index = place.slice_count, identity.slice_index - place.first_slice
     counted = count is not None and count >= 2 and 0 <= index < count
@@ -111,11 +171,6 @@ def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -
     if place not in study.placed:
         return SliceLevel.UNKNOWN, "unknown: the position 0, 0, 0 may stand for none"
     return level_by_position(geometry, list(study.placed.values()))
-
-
-def _shown(place: SlicePlace) -> Shown:
-    kind = (place.quantity, place.enhancement)
-    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry, place.session)
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:

@@ -110,6 +110,8 @@ class SlicePlace:
         session: name of the connection that it came on; slice counters are compared within one alone.
         enhancement: as far as the sender states it.
         first_slice: index that the slice counter of its measurement begins at.
+        scanner_made: it is a map that the scanner made.
+        motion_corrected: the scanner had corrected its images for motion.
     """
 
     identity: SeriesIdentity
@@ -119,3 +121,5 @@ class SlicePlace:
     session: str = ""
     enhancement: Enhancement | None = None
     first_slice: int = 0
+    scanner_made: bool = False
+    motion_corrected: bool = False

@@ -5,18 +5,44 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
 from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
+from inline.data.series import SeriesIdentity
+
+
+class Placed(Protocol):
+    """Slice with what tells whether its position is stated."""
+
+    @property
+    def identity(self) -> SeriesIdentity:
+        """Acquisition."""
+        ...
+
+    @property
+    def geometry(self) -> SliceGeometry | None:
+        """Plane; None where the headers state none."""
+        ...
+
+    @property
+    def scanner_made(self) -> bool:
+        """Whether the scanner made the map."""
+        ...
+
+    @property
+    def motion_corrected(self) -> bool:
+        """Whether the scanner corrected the images for motion."""
+        ...
 
 
 class Shown(NamedTuple):
     """Slice of a study.
 
     Attributes:
-        kind: sender and sequence; slices of one kind all state positions, or none does.
+        kind: quantity and contrast state, map of the scanner or not, images corrected for motion or not;
+            slices of one kind all state positions, or none does.
         series: index of its series.
         slice: index in that.
         geometry: None without directions.
@@ -28,6 +54,13 @@ class Shown(NamedTuple):
     slice: int
     geometry: SliceGeometry | None
     session: str = ""
+
+    @classmethod
+    def of(cls, one: Placed, measured: Hashable, session: str = "") -> Self:
+        """Return a slice of a study; ``measured`` is its quantity and contrast state."""
+        kind = (measured, one.scanner_made, one.motion_corrected)
+        geometry = one.geometry if one.geometry is not None and one.geometry.oriented else None
+        return cls(kind, one.identity.series_index, one.identity.slice_index, geometry, session)
 
 
 def positions_stated(study: Sequence[Shown]) -> list[bool | None]:

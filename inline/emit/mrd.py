@@ -197,7 +197,7 @@ def common_attributes(geometry: SliceGeometry | None, kind: str, comment: str) -
 
 def _comment(result: SliceResult) -> str:
     """Return one line for the person at the console."""
-    kind = f"{result.quantity} myostream"
+    kind = " ".join(filter(None, (result.quantity, result.enhancement, "myostream")))
     if result.quantity is Quantity.T1 and result.t1_scale != 1.0:
         kind += f" x {result.t1_scale:g}"
     ring = result.regions[0] if result.regions else None

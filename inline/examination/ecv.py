@@ -25,6 +25,7 @@ from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Finding, Flag
 from inline.data.results import BloodT1, SliceLevel, SliceResult
+from inline.data.series import Enhancement
 from inline.examination.pairing import Pair, mismatch, shortened, usable
 from inline.examination.registration import Registered, register, sample
 from inline.reference import ReferenceRanges, with_z_scores
@@ -95,7 +96,9 @@ def ecv_of_pair(
     notes = (f"In the {name} map {note}" for name, note in left_out if note)
     found = replace(found, notes=(*found.notes, *notes))
     measured = _measured(found, native, post, blood, registered, regions)
-    compared = replace(native, inset=regions.inset, flags=measured.flags)
+    # Where neither sender nor blood says which map is native, the pair does.
+    known = replace(native, enhancement=Enhancement.NATIVE)
+    compared = replace(known, inset=regions.inset, flags=measured.flags)
     return _compared(measured, compared, ranges)
 
 

@@ -63,11 +63,8 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     if any(oriented) and not all(oriented):
         return float("inf")
     normal = a.normal
-    axes = ((normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
-    if any(
-        float(first @ second) < PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
-        for first, second in axes
-    ):
+    # A rotation in the plane is that of the geometry, which the registration takes.
+    if float(normal @ b.normal) < PARALLEL:
         return float("inf")
     if not (placed(one) or placed(other)):
         same = one.identity.slice_index == other.identity.slice_index
@@ -105,7 +102,7 @@ class Places:
         """Take all slices that are known, in any order."""
         # A server keeps T1 alone; with T2 files would have other pairs.
         self._study = tuple(each for each in study if each.quantity is Quantity.T1)
-        stated = positions_stated([_shown(each) for each in self._study])
+        stated = positions_stated([Shown.of(each, (each.quantity, each.enhancement)) for each in self._study])
         self._stated = {id(each): known for each, known in zip(self._study, stated, strict=True)}
 
     def stated(self, result: SliceResult) -> bool | None:
@@ -141,12 +138,6 @@ class Places:
             return at_zero and _AT_ZERO.format(at_zero)
         single = next((name for name, each in slices.items() if not indexed(each, self._study)), "")
         return single and _DOUBT.format(single)
-
-
-def _shown(result: SliceResult) -> Shown:
-    kind = (result.enhancement, result.scanner_made, result.motion_corrected)
-    geometry = result.geometry if result.geometry.oriented else None
-    return Shown(kind, result.identity.series_index, result.identity.slice_index, geometry)
 
 
 def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:

@@ -114,7 +114,7 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
     columns = ("slice", "ECV [IQR] %", "+/-", "septum", *further, "lambda", "Hct", "flags")
     rows = []
     for record in records:
-        ring, septum = _region(record, "global"), _region(record, "mid-septum") or _region(record, "septum")
+        ring, septum = _region(record, "global"), _region(record, "septum")
         native, post = record["native"], record["post_contrast"]
         name = f"{native['slice_index']} {record['level'] or ''} ({native['series_index']}"
         synthetic = "*" if record["haematocrit_source"] == "synthetic" else ""

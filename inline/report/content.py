@@ -211,9 +211,11 @@ def positions(maps: Iterable[ReportMap]) -> tuple[tuple[Position, ...], tuple[st
                 continue
             chosen[kind] = latest(same)
             if len(same) > 1:
+                post = chosen[kind].post
+                series = f"{chosen[kind].identity.series_index}{f' and {post.series_index}' if post else ''}"
                 replaced.append(
-                    f"{name} {kind}: {len(same)} results; the page states series "
-                    f"{chosen[kind].identity.series_index}, the latest with values."
+                    f"{name} {kind}: {len(same)} results; the page states series {series}, the latest with "
+                    "values."
                 )
         found.append(Position(name, chosen))
     return tuple(found), tuple(replaced)
@@ -483,7 +485,7 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
     ]
     if haematocrits:
         stated = (
-            f"{each.value:.2f} ({'as given' if each.source == 'given' else 'synthetic, from blood T1'})"
+            f"{each.value:.3g} ({'as given' if each.source == 'given' else 'synthetic, from blood T1'})"
             for each in haematocrits
         )
         rows.append(("Haematocrit", "; ".join(stated)))

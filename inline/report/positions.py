@@ -39,17 +39,7 @@ def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
 
 def _unplaced(maps: Sequence[ReportMap]) -> set[int]:
     """Return the ``id`` of each map that does not state its position; ECV has that of its native slice."""
-    stated = positions_stated(
-        [
-            Shown(
-                (each.kind, each.scanner_made, each.motion_corrected),
-                each.identity.series_index,
-                each.identity.slice_index,
-                each.geometry,
-            )
-            for each in maps
-        ]
-    )
+    stated = positions_stated([Shown.of(each, each.kind) for each in maps])
     found = list(zip(maps, stated, strict=True))
     slices = {each.identity: known for each, known in found if each.kind not in (Kind.ECV, Kind.PARTITION)}
     return {id(each) for each, known in found if slices.get(each.identity, known) is False}

@@ -70,9 +70,11 @@ def parameter_name(spelling: str) -> str | None:
     """Return the name of a parameter in :data:`PARAMETERS`; None where there is none.
 
     Underscores and capitals make no difference: names on an OpenRecon console have letters and digits alone.
-    "Hematocrit" is known too: not read, it would leave that of the settings in place of the patient's.
+    "Hematocrit" and "Hct" are known too: not read, they would leave that of the settings in place of the
+    patient's.
     """
-    return _NAMES.get(spelling.replace("_", "").lower().replace("hematocrit", "haematocrit"))
+    name = spelling.replace("_", "").lower().replace("hct", "hematocrit")
+    return _NAMES.get(name.replace("hematocrit", "haematocrit"))
 
 
 def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Settings, list[str]]:
@@ -118,9 +120,12 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:
-            why = (
-                _PERCENT_RANGE if name == _PERCENT else error.errors()[0]["msg"].removeprefix("Value error, ")
-            )
+            first = error.errors()[0]
+            why = first["msg"].removeprefix("Value error, ")
+            if name == _PERCENT:
+                why = _PERCENT_RANGE
+            elif name in OF_PATIENT and first["type"] == "float_parsing":
+                why = "give a number with a decimal point and no sign of percent, such as 0.42 for 42 %"
             problems.append(message("parameter {} cannot be {}: {}", name, _shown(value), why))
             settings = _refused(settings, name)
     return settings, problems

@@ -73,12 +73,13 @@ def test_the_files_are_there_when_nobody_reads_the_terminal(site, tmp_path, clos
     assert figures.exists()
 
 
-def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
+def test_the_mean_is_that_of_persons_and_the_sd_that_of_slices(site, tmp_path, capsys):
     file = tmp_path / "ranges.toml"
     made = by_key(calibrate(site, sequence="molli", source="site A", output=file))
     ring = made["T1", "global"]
     assert (ring.mean, ring.n, ring.field_strength, ring.sequence) == (950.0, 5, 1.5, "molli")
-    assert ring.sd == pytest.approx(np.std([940, 950, 960, 970, 930], ddof=1), abs=1e-3)
+    # Variance 250 of the means, of two slices each, and half of the variance 50 within persons.
+    assert ring.sd == pytest.approx(np.sqrt(250 + 50 / 2), abs=1e-3)
     assert made["T1", "septum"].mean == 960.0
     assert {each.region_inset for each in made.values()} == {0.1}
     assert made["ECV", "global"].mean == 27.0
@@ -86,6 +87,17 @@ def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "5 persons, below 20" in printed
     assert "Outlier" not in printed
+
+
+def test_the_sd_is_that_of_single_slices(tmp_path):
+    random = np.random.default_rng(5)
+    for number in range(300):
+        own, slices = random.normal(1000, 20), 1 + number % 4
+        records = [slice_record(own + random.normal(0, 15), slice_index=each) for each in range(slices)]
+        write(tmp_path, f"p{number}", records)
+    made = by_key(calibrate(tmp_path))["T1", "global"]
+    assert made.sd == pytest.approx(np.hypot(20, 15), rel=0.1)  # two standard errors are 8 %
+    assert made.mean == pytest.approx(1000, abs=4)
 
 
 def test_what_the_sequence_leaves_out_is_counted_by_quantity(site, capsys):
@@ -160,7 +172,10 @@ def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, cap
     write(site, "person0", [slice_record(940.0), *lost, *more])
     calibrate(site)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "5 slices were left out: 3 for missing-images; 1 for error; 1 for unknown enhancement." in printed
+    assert (
+        "5 slices and ECV were left out: 3 for missing-images; 1 for error; 1 for unknown enhancement."
+        in printed
+    )
     write(tmp_path, "person0", lost)
     with pytest.raises(MyostreamError, match=r"check --sequence and the flags\. 3 slices .* missing-images"):
         calibrate(tmp_path)
@@ -225,6 +240,21 @@ def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
     for more in ({"haematocrit": None}, {"flags": ["synthetic-haematocrit"]}):
         write(site, "person0", [slice_record(940.0)], [ecv_record(30.0, **more)])
         assert ("ECV", "global") not in read_person(site / "person0.json").values
+
+
+@pytest.mark.parametrize(
+    ("of_native", "of_ecv", "reason"),
+    [
+        ({}, {"haematocrit": None}, "no haematocrit"),
+        ({}, {"haematocrit": None, "error": "no partner"}, "error"),
+        ({"enhancement": None, "flags": ["review"]}, {}, "unknown enhancement"),
+    ],
+)
+def test_ecv_that_is_left_out_is_counted(tmp_path, of_native, of_ecv, reason):
+    write(tmp_path, "person0", [slice_record(940.0, **of_native)], [ecv_record(30.0, **of_ecv)])
+    person = read_person(tmp_path / "person0.json")
+    assert ("ECV", "global") not in person.values
+    assert person.left_out[-1] == reason
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ CONFIDENCE: Final = Code("expected-dice", _SCHEME, "Expected Dice coefficient of
 NO_UNIT: Final = Code("1", "UCUM", "no units")
 FLAG: Final = Code("quality-flag", _SCHEME, "Quality flag")
 LEVEL: Final = Code("slice-level", _SCHEME, "Level of the short-axis slice")
+ENHANCEMENT: Final = Code("contrast-state", _SCHEME, "Native or post-contrast, and the source of that")
+REFERENCE: Final = Code("reference-range", _SCHEME, "Source of the reference ranges of the z-scores")
+ORIGIN: Final = Code("map-origin", _SCHEME, "Origin of the map")
 ERROR: Final = Code("processing-error", _SCHEME, "Reason why the slice was not processed")
 
 ECV: Final = Code("ecv", _SCHEME, "Extracellular volume fraction")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from highdicom.sr import (
     FindingSite,
@@ -28,6 +28,9 @@ from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
 from inline.emit.overlay import draw
 from inline.emit.record import ecv_record
+
+_INSTANCES: Final = 10_000
+"""Instance numbers of each post-contrast series: 32 bits hold those of 65,535 series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,19 @@ class EcvSource:
         return "ECV"
 
     @property
+    def described(self) -> str:
+        """Name of the quantity."""
+        return self.quantity
+
+    @property
     def slice_index(self) -> int:
         """Number of the native slice, from 0."""
         return self.result.native.slice_index
+
+    @property
+    def instance_number(self) -> int:
+        """Number of the outputs in their series: two post-contrast times of a native slice have one each."""
+        return _INSTANCES * (self.result.post.series_index if self.result.post else 0) + self.slice_index + 1
 
     @property
     def name(self) -> str:
@@ -118,9 +131,11 @@ def ecv_map(source: EcvSource) -> Dataset:
         others=source.others,
     )
     made.CodingSchemeIdentificationSequence = [concepts.private_scheme()]
+    post = f", post-contrast {result.post.series_index}" if result.post else ""
+    named = "ECV in %" if known else "Partition coefficient"
+    made.ContentDescription = f"{named}, native series {result.native.series_index}{post}"
     if not known:
         made.SeriesDescription = "Partition coefficient map (myostream)"
-        made.ContentDescription = "Partition coefficient map"
     return made
 
 
@@ -184,8 +199,17 @@ def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations
             measurements=measurements or None,
         )
         if not place:
-            with_texts(group, [*([(concepts.HAEMATOCRIT_SOURCE, origin)] if origin else []), *texts(values)])
+            with_texts(group, [*_origin(values), *texts(values)])
         yield group
+
+
+def _origin(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
+    """Yield the source of the haematocrit and which slice is native as texts with their concepts."""
+    if origin := values["haematocrit_source"]:
+        yield concepts.HAEMATOCRIT_SOURCE, origin
+    if post := values["post_contrast"]:
+        series = f"native series {values['native']['series_index']}, post-contrast {post['series_index']}"
+        yield concepts.ENHANCEMENT, f"{series} ({values['pairing']})"
 
 
 def _measurements(region: Mapping[str, Any]) -> Iterator[Measurement]:

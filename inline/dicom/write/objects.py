@@ -116,7 +116,7 @@ def _capture(source: DicomSource, made: ParametricMap) -> Dataset:
     result = source.result
     review = Flag.REVIEW in result.flags
     figure = draw(made.values_ms, result.quantity, result.contours, _SCALE, review=review)
-    return capture(figure, source, title=f"{result.quantity} contours (myostream)")
+    return capture(figure, source, title=f"{source.described} contours (myostream)")
 
 
 def _made(name: str, makers: Mapping[str, Callable[[], Dataset]], problems: list[str]) -> dict[str, Dataset]:

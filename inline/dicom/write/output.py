@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -47,8 +48,13 @@ class OutputSource(Protocol):
         ...
 
     @property
-    def slice_index(self) -> int:
-        """Number of the slice, from 0."""
+    def described(self) -> str:
+        """Name of the quantity with the contrast state, where that is known."""
+        ...
+
+    @property
+    def instance_number(self) -> int:
+        """Number of the outputs in their series, from 1."""
         ...
 
     @property
@@ -82,9 +88,19 @@ class DicomSource:
         return self.result.quantity.value
 
     @property
+    def described(self) -> str:
+        """Name of the quantity with the contrast state, where that is known."""
+        return " ".join(filter(None, (self.quantity, self.result.enhancement)))
+
+    @property
     def slice_index(self) -> int:
         """Number of the slice, from 0."""
         return self.result.identity.slice_index
+
+    @property
+    def instance_number(self) -> int:
+        """Number of the outputs in their series, from 1."""
+        return self.slice_index + 1
 
     @property
     def name(self) -> str:
@@ -112,7 +128,8 @@ class DicomSource:
         that are missing beside others.
         """
         result = self.result
-        return stated(self.name, result.level, result.angular_reference, result.reference, result=result)
+        sources = result.angular_reference, result.reference, result.enhancement_source
+        return stated(self.name, self.described, result.level, *sources, result=result)
 
     @property
     def place(self) -> str:
@@ -136,16 +153,22 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     series = str(first.images.first.SeriesInstanceUID)
     keys = [f"{each.key} {each.statements}" if kind in _REPORTS else each.key for each in sources]
     return {
-        "series_instance_uid": derived_uid(f"{kind} series", first.quantity, series, settings_key),
+        "series_instance_uid": derived_uid(f"{kind} series", described(sources), series, settings_key),
         "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
         "sop_instance_uid": derived_uid(kind, *sorted(keys), settings_key),
-        "instance_number": first.slice_index + 1,
+        "instance_number": first.instance_number,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
         "software_versions": first.provenance.version,
         "device_serial_number": first.provenance.weights,
         "specific_character_set": UTF8,
     }
+
+
+def described(sources: Sequence[OutputSource]) -> str:
+    """Return the name of the quantity of slices, with the contrast state where all have one."""
+    names = {each.described for each in sources}
+    return names.pop() if len(names) == 1 else sources[0].quantity
 
 
 def stated(*parts: object, result: SliceResult | EcvResult) -> str:

@@ -59,7 +59,7 @@ def placed_map(
         window: darkest and brightest value.
         others: further source images.
     """
-    images, quantity = source.images, source.quantity
+    images, quantity, name = source.images, source.quantity, source.described
     plane, values = images.plane(), np.ascontiguousarray(values, np.float32)
     low, high = window
     described = f"{quantity} in {unit.value}" if unit.value != NO_UNIT.value else quantity
@@ -83,8 +83,8 @@ def placed_map(
         voi_lut_transformations=[VOILUTTransformation((low + high) / 2, high - low)],
         contains_recognizable_visual_features=False,
         content_label=f"{quantity.upper()}_MAP".replace(" ", "_")[:16],
-        content_description=f"{quantity} map" if described == quantity else f"{quantity} map in {unit.value}",
-        series_description=f"{quantity} map (myostream)",
+        content_description=f"{name} map" if described == quantity else f"{name} map in {unit.value}",
+        series_description=f"{name} map (myostream)",
         **common(kind, source),
     )
     return finished(made)

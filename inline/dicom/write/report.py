@@ -28,7 +28,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from inline.dicom.write import codes as concepts
-from inline.dicom.write.output import DicomSource, OutputSource, common
+from inline.dicom.write.output import DicomSource, OutputSource, common, described
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
 from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
 from inline.dicom.write.source import DicomWriteError, SourceImages
@@ -94,7 +94,7 @@ def document(
         is_complete=True,
         is_verified=False,
         coding_schemes=[concepts.private_scheme()],
-        series_description=f"{sources[0].quantity} values (myostream)",
+        series_description=f"{described(sources)} values (myostream)",
         **common(kind, *sources),
     )
 
@@ -194,9 +194,23 @@ def algorithm(source: DicomSource) -> AlgorithmIdentification:
 
 
 def texts(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
-    """Yield level, error, flags and notes of a slice as texts with their concepts."""
+    """Yield what concerns a whole slice as texts with their concepts: level, contrast state, notes and so on.
+
+    Args:
+        values: record of a slice or of ECV.
+    """
     if values["level"]:
         yield concepts.LEVEL, values["level"]
+    if values.get("enhancement"):
+        yield concepts.ENHANCEMENT, f"{values['enhancement']} ({values['enhancement_source']})"
+    if values["reference"]:
+        yield concepts.REFERENCE, values["reference"]
+    if values.get("scanner_made_map"):
+        yield concepts.ORIGIN, "made by the scanner"
+    if values.get("motion_corrected"):
+        yield concepts.ORIGIN, "images corrected for motion by the scanner"
+    if values.get("t1_scale", 1.0) != 1.0:
+        yield concepts.ORIGIN, f"T1 multiplied by {values['t1_scale']:g}"
     if values["error"]:
         yield concepts.ERROR, values["error"]
     yield from ((concepts.FLAG, flag) for flag in values["flags"])

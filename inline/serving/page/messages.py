@@ -198,7 +198,7 @@ def haematocrit_words(result: EcvResult) -> str:
     """Return the haematocrit of an ECV result and its source in a sentence."""
     if result.haematocrit is None:
         return "" if result.error else "No haematocrit: partition coefficient instead of ECV."
-    value = f"Haematocrit {result.haematocrit.value:.2f}"
+    value = f"Haematocrit {result.haematocrit.value:.3g}"
     if result.haematocrit.source is HaematocritSource.GIVEN:
         return f"{value}, as given."
     return f"{value}, synthetic: computed from native blood T1, not measured."

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring import slice_level as module
-from inline.contouring.slice_level import slice_level, slice_levels
+from inline.contouring.slice_level import level_note, slice_level, slice_levels
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import Enhancement, Quantity, SeriesIdentity, SlicePlace
@@ -52,9 +52,66 @@ def test_words_in_the_description(description, level):
     assert slice_level(place(0, 0, 3, description)) == (level, "series description")
 
 
-@pytest.mark.parametrize("description", ["database midas", "basal to apical"])
+@pytest.mark.parametrize(
+    "description",
+    [
+        "database midas",
+        "basal to apical",
+        "meas_MID00123_FID04567_T1_MOLLI",
+        "T1_MOLLI_mid-diastole",
+        "T1 mid systolic",
+        "MOLLI mid breath-hold",
+        "MOLLI_T1 Base Hospital",
+        "T1 base-line",
+    ],
+)
 def test_words_inside_other_words_and_several_words_do_not_count(description):
     assert slice_level(place(description=description))[0] is UNKNOWN
+
+
+def named(*slices):
+    """Levels and sources of slices that are series of their own: offset towards the apex, description."""
+    places = [place(mm, series=number, description=words) for number, (mm, words) in enumerate(slices)]
+    return slice_levels(places, places)
+
+
+def test_a_word_that_slices_of_several_levels_share_names_none():
+    found = named((-26, "T1map_mid"), (0, "T1map_mid"), (26, "T1map_mid"))
+    assert [level for level, _ in found] == [BASAL, MID, APICAL]
+    assert all(source.startswith("position") and not level_note(source) for _, source in found)
+
+
+def test_a_word_holds_for_repeated_slices_of_one_level():
+    assert named((-5, "T1 mid"), (0, "T2 mid"), (17, "T1 mid post")) == [(MID, "series description")] * 3
+
+
+def test_words_in_the_reverse_order_of_the_positions_are_not_used_and_noted():
+    found = named((-26, "T1 apical"), (0, "T1 mid"), (26, "T1 basal"))
+    assert [level for level, _ in found] == [BASAL, MID, APICAL]
+    assert all(level_note(source) for _, source in found)
+    assert named((-10, "T1 mid"), (10, "T1 basal"))[0][0] is UNKNOWN
+
+
+def test_a_word_for_the_opposite_end_of_the_heart_is_not_used_and_noted():
+    found = named((-26, "T1map"), (0, "T1map"), (26, "T1map basal"))
+    assert [level for level, _ in found] == [BASAL, MID, APICAL]
+    assert [bool(level_note(source)) for _, source in found] == [False, False, True]
+
+
+def test_words_in_the_order_of_the_positions_hold_before_thirds():
+    words = ("basal", "mid", "mid", "apical")
+    found = named(*zip((-30, -10, 0, 30), words, strict=True))
+    assert found == [(level, "series description") for level in (BASAL, MID, MID, APICAL)]
+    without = [place(series=number, description=each) for number, each in enumerate(words)]
+    assert slice_levels(without, without) == found
+
+
+def test_the_position_of_a_map_of_the_scanner_shows_nothing_of_fitted_ones():
+    two = [place(25, series=1), place(45, series=2)]
+    made = replace(place(0, series=3), scanner_made=True)
+    alone = slice_levels(two, two)
+    assert [level for level, _ in alone] == [UNKNOWN, UNKNOWN]
+    assert slice_levels(two, [*two, made]) == alone
 
 
 @pytest.mark.parametrize("first", [0, 1])

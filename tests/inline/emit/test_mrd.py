@@ -17,7 +17,7 @@ from inline.assembly.recognition import EARLIER
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
 from inline.mrd.header import MeasurementHeader
@@ -151,6 +151,10 @@ def test_the_comment_has_a_decimal_for_t2_alone():
     )
     for made, comment in (
         (good(), "T1 myostream 951 ms [931-981] research only"),
+        (
+            replace(good(), enhancement=Enhancement.POST_CONTRAST),
+            "T1 post-contrast myostream 951 ms [931-981] research only",
+        ),
         (t2, "T2 myostream 49.5 ms [47.0-51.5] research only"),
     ):
         assert images(made, TEMPLATE)[0].meta()["ImageComment"] == (comment,)

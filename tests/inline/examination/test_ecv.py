@@ -264,6 +264,8 @@ def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
     regions = by_name(ecv_of(NATIVE, POST, ranges=ranges))
     assert regions["global"].z_score == pytest.approx((26.68 - 25.0) / 2.0, abs=1e-3)
     assert regions["septum"].z_score is None
+    by_pair = replace(NATIVE, enhancement=None)
+    assert by_name(ecv_of(by_pair, POST, ranges=ranges))["global"].z_score == regions["global"].z_score
     synthetic = ecv_of(NATIVE, POST, EcvSettings(synthetic=True), ranges=ranges)
     assert synthetic.regions[0].z_score is None
 

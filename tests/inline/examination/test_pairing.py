@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from inline.data.flags import Flag
@@ -7,7 +8,7 @@ from inline.data.results import BloodT1
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from inline.examination import pairing
 from inline.examination.pairing import distance_mm, find_pair, mismatch, tell_apart
-from tests.inline.examination.phantom import examined, t1_slice
+from tests.inline.examination.phantom import AXES, CENTRE, ENDO, EPI, SHAPE, ecv_of, examined, t1_slice
 
 NATIVE, POST = t1_slice(), t1_slice(post=True)
 
@@ -67,6 +68,39 @@ def test_another_orientation_is_no_match():
     other = replace(POST, geometry=turned)
     assert find_pair(other, [NATIVE]) is None
     assert "orientations differ" in mismatch(NATIVE, other)
+
+
+@pytest.mark.parametrize("degrees", [15.0, 30.0, 90.0])
+def test_a_slice_turned_in_its_plane_is_a_partner(degrees):
+    native = t1_slice(partition_at=tissue)
+    post = planned_turned(degrees)
+    assert find_pair(post, [native]) is not None
+    found = ecv_of(native, post)
+    movement = found.registration
+    assert (movement.x_mm, movement.y_mm) == pytest.approx((0.0, 0.0), abs=0.2)
+    assert movement.rotation_degrees == pytest.approx(0.0, abs=0.2)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] - np.array(CENTRE)[::-1, None, None]
+    wall = np.abs(np.hypot(x, y) - (ENDO + EPI) / 2.0) < 2.0
+    np.testing.assert_allclose(found.partition[wall], tissue(x, y)[wall], atol=0.02)
+
+
+def tissue(x, y):
+    """Partition coefficient that rises to the right and down in the native image, from the centre."""
+    return 0.46 + 0.002 * x + 0.004 * y
+
+
+def planned_turned(degrees):
+    """The post-contrast slice in an image whose axes are turned by an angle; the heart stays in its place."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    row, column = np.array(AXES)
+    from_middle = np.array(CENTRE) - np.array(SHAPE[::-1]) / 2.0
+    seen = np.array([[cos, sin], [-sin, cos]]) @ from_middle
+    made = t1_slice(post=True, shift=seen - from_middle, turn=-degrees, partition_at=tissue)
+    axes = {
+        "row_direction": tuple(cos * row + sin * column),
+        "column_direction": tuple(cos * column - sin * row),
+    }
+    return replace(made, geometry=replace(made.geometry, **axes))
 
 
 def test_without_any_orientation_index_and_pixels_decide():

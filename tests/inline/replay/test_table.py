@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from inline.replay.results import read_message
-from inline.replay.table import line, notes, printable, results_table, slice_names, unknown_levels
+from inline.replay.table import ecv_table, line, notes, printable, results_table, slice_names, unknown_levels
 
 
 def made(**more):
@@ -60,6 +60,21 @@ def test_a_ring_without_values_is_no_missing_contour(median, text):
     record["regions"][0]["median"] = median
     assert text in shown([record])
     assert "no contour" in shown([made(regions=[])])
+
+
+def test_both_tables_have_the_same_region_of_the_septum():
+    regions = [
+        {**made()["regions"][0], "name": name, "median": median, "standard_error": 1.0}
+        for name, median in (("global", 30.0), ("septum", 41.0), ("mid-septum", 52.0))
+    ]
+    regions = [{**each, "partition_coefficient": 0.5} for each in regions]
+    acquired = {"series_index": 1, "slice_index": 0}
+    ecv = made(
+        regions=regions, native=acquired, post_contrast=acquired, haematocrit=0.42, haematocrit_source="given"
+    )
+    for table in (results_table([made(regions=regions)]), ecv_table([ecv])):
+        septum = next(each for each in table.columns if "septum" in str(each.header))
+        assert [str(each) for each in septum.cells] == ["41.0"]
 
 
 def test_a_slice_without_a_result_has_a_row_with_the_reason():

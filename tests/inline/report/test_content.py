@@ -227,6 +227,13 @@ def test_of_results_without_time_stamps_the_last_one_is_the_latest():
     assert content(early, ecv=ecv).slices[0].cells[1].text == "22.5 ± 2.0"
 
 
+def test_of_ecv_of_two_post_contrast_times_both_series_of_the_stated_one_are_named():
+    native = make_slice(identity=SeriesIdentity(13, 0, "T1map", 10))
+    ecv = [make_ecv(native, post=SeriesIdentity(series, 0, "", series)) for series in (23, 33)]
+    (finding,) = (each for each in content(native, ecv=ecv).findings if "results" in each)
+    assert finding == "Mid ECV: 2 results; the page states series 13 and 33, the latest with values."
+
+
 def test_the_latest_result_is_the_last_acquired_past_midnight_and_without_stamps():
     """Time stamps begin at 0 at midnight; a motion-corrected series without one came after the raw one."""
     for stamps in ((34_559_000, 2_000), (1000, 0)):
@@ -357,11 +364,11 @@ def test_a_position_without_post_contrast_has_its_error_and_no_value():
 
 
 @pytest.mark.parametrize(
-    ("source", "words"), [("given", "0.40 (as given)"), ("synthetic", "0.40 (synthetic, from blood T1)")]
+    ("source", "words"), [("given", "0.425 (as given)"), ("synthetic", "0.425 (synthetic, from blood T1)")]
 )
 def test_the_source_of_the_haematocrit_is_stated(source, words):
     native = make_slice()
-    assert ("Haematocrit", words) in content(native, ecv=[make_ecv(native, 0.4, source)]).provenance
+    assert ("Haematocrit", words) in content(native, ecv=[make_ecv(native, 0.425, source)]).provenance
 
 
 def test_provenance_states_what_was_done_to_the_maps():

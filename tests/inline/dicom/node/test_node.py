@@ -68,7 +68,8 @@ def test_series_come_back_as_results_in_their_study(running, archive, scanned):
     kinds = [each.SeriesDescription for each in archive.stored]
     for quantity, number in (("T1", 2), ("T2", 1)):
         for what in ("map", "contours", "LV contours", "values"):
-            assert kinds.count(f"{quantity} {what} (myostream)") == number
+            state = " native" if quantity == "T1" else ""
+            assert kinds.count(f"{quantity}{state} {what} (myostream)") == number
     assert len(set(uids(archive.stored))) == 3 * len(ALL)
 
 
@@ -425,8 +426,8 @@ def test_a_series_that_cannot_be_read_is_kept_although_another_of_its_study_is_d
         wait_for(lambda: len(archive.stored) >= OBJECTS)
     assert len(archive.stored) == OBJECTS  # the series that was read is not sent again
     assert {each.SeriesDescription for each in archive.stored} == {
-        "T1 map (myostream)",
-        "T1 values (myostream)",
+        "T1 native map (myostream)",
+        "T1 native values (myostream)",
     }
     backlog = inspect(tmp_path / "spool")
     assert (backlog.series, backlog.kept, len(backlog.failed)) == (1, 1, 1)
@@ -709,8 +710,10 @@ def flags_of(report):
     return [each.value for each in report.iterall() if each.keyword == "TextValue"]
 
 
-NATIVE = sorted(["T1 map", "T1 map", "T1 contours", "T1 contours", "T1 values"])
-POST = sorted(["T1 map", "T1 contours", "T1 values", "ECV map", "ECV contours", "ECV values"])
+NATIVE = sorted([*["T1 native map", "T1 native contours"] * 2, "T1 native values"])
+POST = sorted(
+    [f"{name} {kind}" for name in ("T1 post-contrast", "ECV") for kind in ("map", "contours", "values")]
+)
 
 
 def test_a_post_contrast_series_that_comes_later_has_ecv_across_a_restart(
@@ -750,7 +753,9 @@ def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, c
             send(node.address, scanner.series_of(contrasted, number))
             wait_for(lambda most=objects: len(archive.stored) >= most)
             wait_for(lambda: not inspect(tmp_path / "spool").kept)
-    assert described(archive) == sorted(["T1 map"] * 3 + ["T1 values"] * 2)
+    assert described(archive) == sorted(
+        [*["T1 native map"] * 2, "T1 native values", "T1 post-contrast map", "T1 post-contrast values"]
+    )
     assert inspect(tmp_path / "spool").bytes == 0
 
 

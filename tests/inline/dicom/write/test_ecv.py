@@ -99,6 +99,21 @@ def test_the_numbers_of_a_report_are_those_of_the_record(slices):
     assert len(found) == len(whole["regions"]) + 1
 
 
+def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_their_own(slices):
+    first = examined(slices)[0]
+    other = replace(first, post=replace(first.post, series_index=65535))
+    source = source_of(first, slices)
+    made = [ecv_map(replace(source, result=each)) for each in (first, other)]
+    assert [each.ContentDescription for each in made] == [
+        "ECV in %, native series 1, post-contrast 3",
+        "ECV in %, native series 1, post-contrast 65535",
+    ]
+    assert len({each.InstanceNumber for each in made}) == 2
+    _, found = next(iter(values_by_region(ecv_report([source])).values()))
+    state = dict(found)["Native or post-contrast, and the source of that"]
+    assert state == f"native series 1, post-contrast 3 ({first.pairing})"
+
+
 def test_a_z_score_is_in_the_report(slices):
     result = examined(slices)[0]
     scored = replace(result, regions=(replace(result.regions[0], z_score=1.25), *result.regions[1:]))

@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from inline.data.client_text import for_log
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
-from inline.data.series import Quantity
+from inline.data.series import Enhancement, Quantity
 from inline.dicom.read import open_dicom
 from inline.dicom.write.capture import capture
 from inline.dicom.write.objects import encoded, write_examination, write_objects
@@ -153,6 +153,39 @@ def test_a_z_score_of_the_record_is_in_the_report(source, monkeypatch):
     first, *others = values_by_region(report([source])).values()
     assert first[0]["Z-Score of measurement", ""] == -1.25
     assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
+def test_a_report_states_contrast_state_ranges_and_origin(source):
+    result = replace(
+        source.result,
+        enhancement=Enhancement.POST_CONTRAST,
+        enhancement_source="blood T1 of 400 ms",
+        reference="site A (n = 40)",
+        scanner_made=True,
+        motion_corrected=True,
+        t1_scale=1.0365,
+    )
+    made = report([replace(source, result=result)])
+    assert made.SeriesDescription == "T1 post-contrast values (myostream)"
+    _, found = next(iter(values_by_region(again(made)).values()))
+    assert {
+        ("Native or post-contrast, and the source of that", "post-contrast (blood T1 of 400 ms)"),
+        ("Source of the reference ranges of the z-scores", "site A (n = 40)"),
+        ("Origin of the map", "made by the scanner"),
+        ("Origin of the map", "images corrected for motion by the scanner"),
+        ("Origin of the map", "T1 multiplied by 1.0365"),
+    } <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("state", "named"), [("native", "T1 native"), ("post-contrast", "T1 post-contrast"), (None, "T1")]
+)
+def test_series_descriptions_state_native_or_post_contrast(source, state, named):
+    result = replace(source.result, enhancement=state and Enhancement(state))
+    written = write_objects([replace(source, result=result)], ALL).objects
+    kinds = ("map", "LV contours", "contours", "values")
+    assert {each.SeriesDescription for each in written} == {f"{named} {kind} (myostream)" for kind in kinds}
+    assert len({each.SeriesInstanceUID for each in written}) == len(ALL)
 
 
 def test_segments_have_the_codes_of_the_standard(classic_sources):

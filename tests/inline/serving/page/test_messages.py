@@ -162,6 +162,7 @@ def test_ecv_has_its_map_values_errors_and_haematocrit():
         | {"z_score": None},
     ]
     assert event["haematocrit"] == "Haematocrit 0.42, as given."
+    assert haematocrit_words(ecv(haematocrit=0.425)) == "Haematocrit 0.425, as given."
     assert "Blood T1 1600 ms native, 320 ms post-contrast." in event["notes"]
     assert "1.0 mm to the right, -2.0 mm down and 3 degrees (contours)" in event["notes"][-1]
     assert event["findings"][0]["text"] == SENTENCES["review"]
