@@ -181,7 +181,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         _collect(found, "ECV", each)
     evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
     return Person(
-file.name if file.is_dir() else file.stem,
+        file.name if file.is_dir() else file.stem,
         found,
         *evaluation,
         frozenset(schemes),
