@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.assembly.geometry import read_geometry
-from inline.contouring.aha import has_segments, segment_at_level
+from inline.contouring.aha import lacks_segments, renamed
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -184,19 +184,9 @@ def _at_level(shown: ReportMap, level: SliceLevel, flags: Sequence[str]) -> Repo
     """Return a map whose slice, with these flags, lies at another level; see :func:`report_maps`."""
     if level is shown.level:
         return shown
-    named = [(each, segment_at_level(each.name, level)) for each in shown.regions]
-    regions = tuple(
-        each if each.name == name else replace(each, name=name, z_score=None)
-        for each, name in named
-        if name is not None
-    )
-    notes = shown.notes
-    # Without a direction of the septum there are no segments at any level.
-    directed = any(each.name == "septum" for each in regions)
-    expected = directed and has_segments(level, flags)
-    if expected and not any("AHA" in each.name for each in regions):
-        notes = (*notes, _NO_SEGMENTS)
-    return replace(shown, level=level, regions=regions, notes=notes)
+    regions = renamed(shown.regions, level)
+    lacking = (_NO_SEGMENTS,) if lacks_segments(regions, level, flags) else ()
+    return replace(shown, level=level, regions=regions, notes=(*shown.notes, *lacking))
 
 
 def _level(record: Record) -> SliceLevel:

@@ -11,6 +11,8 @@ from inline.contouring.aha import (
     insertion_reference,
     measure,
     segment_at_level,
+    segment_names,
+    segment_number,
     segments,
     wall_shares,
     weighted_quantiles,
@@ -479,6 +481,18 @@ def test_without_trusted_insertion_points_there_is_no_mid_septum():
 )
 def test_segments_of_basal_and_mid_slices_are_the_same_parts_of_the_wall(name, level, expected):
     assert segment_at_level(name, SliceLevel(level)) == expected
+
+
+def test_segments_are_numbered_from_base_to_apex():
+    names = [name for level in ("basal", "mid", "apical") for name in segment_names(SliceLevel(level))]
+    assert [segment_number(name) for name in names] == list(range(1, 17))
+
+
+@pytest.mark.parametrize(
+    "name", ["global", "mid-septum", "AHA 0 mid anterior", "AHA 17 apical apex", "AHA 7"]
+)
+def test_other_regions_have_no_number_of_a_segment(name):
+    assert segment_number(name) is None
 
 
 def test_the_names_at_another_level_are_those_that_are_measured_there():
