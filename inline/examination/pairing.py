@@ -145,8 +145,7 @@ class Places:
 
 def _shown(result: SliceResult) -> Shown:
     kind = (result.enhancement, result.scanner_made, result.motion_corrected)
-    geometry = result.geometry if result.geometry.oriented else None
-    return Shown(kind, result.identity.series_index, result.identity.slice_index, geometry)
+    return Shown(kind, result.identity.series_index, result.identity.slice_index, result.geometry.known)
 
 
 def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:

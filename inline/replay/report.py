@@ -20,7 +20,7 @@ from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
 from inline.replay.results import Record
-from inline.replay.run import map_values
+from inline.replay.run import contours_of, map_values, points_of
 from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
 from inline.report.output import SUFFIXES, check_suffix
 
@@ -104,7 +104,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
         image: map of the result; None where none came.
     """
     offsets, flags, enhancement = record["contour_offsets_mm"], record["flags"], record["enhancement"]
-    placed, section = _shown(image, _contours(record), tuple(_points(record)))
+    placed, section = _shown(image, contours_of(record), points_of(record))
     return ReportMap(
         kind=slice_kind(
             Quantity(record["quantity"]),
@@ -205,7 +205,7 @@ def _shown(
         placed = read_geometry(image.header)
     except SeriesError:
         return None, None
-    where = placed.geometry if placed.geometry.oriented else None
+    where = placed.geometry.known
     try:
         values = map_values(image)
     except ProtocolError:
@@ -225,22 +225,6 @@ def _rois(image: Image) -> Contours | None:
         except (KeyError, ValueError):
             return None
     return Contours(**found)
-
-
-def _contours(record: Record) -> Contours | None:
-    """Return the contours of a record, in pixels of the map."""
-    found = record["contours"]
-    if not found:
-        return None
-    return Contours(**{name: np.array(found[name]["pixels"], np.float64) for name in ("endo", "epi")})
-
-
-def _points(record: Record) -> Iterable[tuple[float, float]]:
-    """Yield the insertion points (x, y) of a record, in pixels of the map."""
-    for point in (record["insertions"] or {}).values():
-        if isinstance(point, dict):
-            x, y = point["pixels"]
-            yield x, y
 
 
 def _region(region: dict[str, Any], value: str) -> RegionValue:
