@@ -43,12 +43,7 @@ def serving():
     def run(engine=None, publisher=None, observers=None, reviewer=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        pipeline = Pipeline(
-            engine or RingEngine(),
-            made.regions,
-            reviewer=reviewer,
-            motion_correction=made.mapping.motion_correction == "auto",
-        )
+        pipeline = Pipeline(engine or RingEngine(), made, reviewer=reviewer)
         scheduler = Scheduler(pipeline, made.workers, made.budget_ms)
         server = Server(scheduler, made, publisher, observers)
         thread = threading.Thread(target=server.serve, daemon=True)
