@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.aha import (
+    RegionShares,
     angular_reference,
     distances,
     insertion_reference,
     measure,
+    sample_of,
     segment_at_level,
     segment_names,
     segment_number,
@@ -232,6 +234,14 @@ def test_a_segment_of_which_a_mask_leaves_too_little_has_no_value(share, measure
     assert (inferolateral.median is not None) is measured
     assert (inferolateral.pixels > 0) is measured
     assert regions["AHA 8 mid anteroseptal"].median == 1000.0
+
+
+@pytest.mark.parametrize(("pixels", "enough"), [(9, False), (10, True)])
+def test_a_tenth_of_the_usual_area_is_a_sample_of_a_region(pixels, enough):
+    rows = np.arange(pixels)
+    region = RegionShares("septum", rows, rows, np.ones(pixels), 100.0)
+    found = sample_of(region, np.ones(SHAPE, bool), np.zeros(SHAPE, bool))
+    assert (found is not None) is enough
 
 
 def test_a_segment_in_a_gap_of_the_wall_has_no_value():
