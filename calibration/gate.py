@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import move
 from inline.contouring.insertion import find_insertions
-from inline.data.results import Contours
+from inline.data.results import Contours, Insertions
 from inline.data.series import Quantity
 from inline.settings import ContourSettings
 from model.architecture import CLASSES
@@ -125,110 +125,117 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         slices: maps that the engine was not calibrated with.
     """
     engine, reference = MagnifyingEngine(engine), MagnifyingEngine(reference)
-    count = found = disagreed = 0
+    count = found = disagreed = invented = 0
     probability = 0.0
     scores: list[float] = []
     hausdorff_px: list[float] = []
     differences: dict[Quantity, list[float]] = {each: [] for each in Quantity}
     points_mm: list[float] = []
-    invented = 0
     soft: list[float] = []
     for each in slices:
         count += 1
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
         largest = float(np.abs(ours[:CLASSES] - theirs[:CLASSES]).max())
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
-        a, b = _drawn(ours), _drawn(theirs)
-        points_mm += _point_distances_mm(ours, theirs)
-        invented += sum(not math.isfinite(distance) for distance in _point_distances_mm(theirs, ours))
+        own, exact = _Read.of(ours), _Read.of(theirs)
+        a, b = own.contours, exact.contours
+        points_mm += _point_distances_mm(own.insertions, exact.insertions)
+        invented += _lost(_point_distances_mm(exact.insertions, own.insertions))
         found += b is not None
         if a is not None and b is not None:
             shape = each.values_ms.shape
             scores.append(dice(rasterise(a, shape), rasterise(b, shape)))
             hausdorff_px.append(max(hausdorff(a.endo, b.endo), hausdorff(a.epi, b.epi)))
             differences[each.quantity].append(abs(_median_ms(each, a) - _median_ms(each, b)))
-            soft.append(abs(_soft_dice(ours) - _soft_dice(theirs)))
+            soft.append(abs(own.soft_dice - exact.soft_dice))
         elif a is not None or b is not None:
             disagreed += 1
             scores.append(0.0)
             hausdorff_px.append(_NO_CONTOUR_PX)
             differences[each.quantity].append(float("inf"))
-    mean_dice = float(np.mean(scores)) if scores else 0.0
-    distances_px = hausdorff_px or [_NO_CONTOUR_PX]
-    p50, p99 = (float(np.quantile(distances_px, q, method="higher")) for q in (0.5, 0.99))
+    p50, p99 = np.quantile(hausdorff_px or [_NO_CONTOUR_PX], (0.5, 0.99), method="higher").tolist()
     t1, t2 = differences[Quantity.T1], differences[Quantity.T2]
-    t1_within, t2_within = _within(t1, LIMITS.t1_ms), _within(t2, LIMITS.t2_ms)
-    reasons = []
-    if found < LIMITS.compared * max(count, 1):
-        reasons.append(f"{reference.name} finds contours on {found} of {count} slices only")
-    if not mean_dice >= LIMITS.dice:
-        reasons.append(f"mean Dice {mean_dice:.4f}, below {LIMITS.dice:g}")
-    if not p99 <= LIMITS.hausdorff_px:
-        reasons.append(
-            f"contours {p99:.2f} pixels apart at the 99th percentile, above {LIMITS.hausdorff_px:g}"
-        )
-    for name, share, limit in (("T1", t1_within, LIMITS.t1_ms), ("T2", t2_within, LIMITS.t2_ms)):
-        if not share >= LIMITS.share:
-            reasons.append(
-                f"median {name} within {limit:g} ms on {share:.1%} of slices, below {LIMITS.share:.0%}"
-            )
-    lost = sum(not np.isfinite(distance) for distance in points_mm)
-    point_p95 = _high(points_mm, 0.95)
-    if lost > LIMITS.points_lost * len(points_mm):
-        reasons.append(f"{lost} of {len(points_mm)} insertion points lost, above {LIMITS.points_lost:.0%}")
-    if invented > LIMITS.points_lost * len(points_mm):
-        reasons.append(
-            f"{invented} insertion points that {reference.name} does not find, beside its {len(points_mm)}: "
-            f"above {LIMITS.points_lost:.0%}"
-        )
-    if point_p95 is not None and not point_p95 <= LIMITS.point_mm:
-        reasons.append(
-            f"insertion points {point_p95:.2f} mm apart at the 95th percentile, above {LIMITS.point_mm:g}"
-        )
-    soft_p99 = _high(soft, 0.99)
-    if soft_p99 is not None and not soft_p99 <= LIMITS.soft_dice:
-        reasons.append(
-            f"soft Dice {soft_p99:.4f} apart at the 99th percentile, above {LIMITS.soft_dice:g}: "
-            "another confidence"
-        )
-    return GateReport(
+    report = GateReport(
         engine=engine.name,
         reference=reference.name,
         slices=count,
         compared=len(scores),
         disagreed=disagreed,
-        dice=mean_dice,
+        dice=float(np.mean(scores)) if scores else 0.0,
         hausdorff_p50_px=p50,
         hausdorff_p99_px=p99,
-        t1_within=t1_within,
-        t2_within=t2_within,
+        t1_within=_within(t1, LIMITS.t1_ms),
+        t2_within=_within(t2, LIMITS.t2_ms),
         t1_p99_ms=_high(t1, 0.99),
         t2_p99_ms=_high(t2, 0.99),
         probability=probability,
         points=len(points_mm),
-        points_lost=lost,
+        points_lost=_lost(points_mm),
         points_invented=invented,
-        point_p95_mm=point_p95,
-        soft_dice_p99=soft_p99,
+        point_p95_mm=_high(points_mm, 0.95),
+        soft_dice_p99=_high(soft, 0.99),
         limits=LIMITS,
-        reasons=tuple(reasons),
-        passed=not reasons,
+        reasons=(),
+        passed=False,
     )
+    reasons = tuple(_reasons(report, found))
+    return replace(report, reasons=reasons, passed=not reasons)
 
 
-def _drawn(output: NDArray[np.float32]) -> Contours | None:
-    """Return the contours as the stream draws them by default, in pixels of the frame."""
-    borders = find_contours(output[:CLASSES]).contours
-    return borders and move(borders, _FRAME.spacing, ContourSettings().offsets)[0]
+def _reasons(report: GateReport, found: int) -> Iterator[str]:
+    """Yield why an engine does not pass; ``found``: slices on which the reference finds contours."""
+    limits, points = report.limits, report.points
+    if found < limits.compared * max(report.slices, 1):
+        yield f"{report.reference} finds contours on {found} of {report.slices} slices only"
+    if not report.dice >= limits.dice:
+        yield f"mean Dice {report.dice:.4f}, below {limits.dice:g}"
+    if not report.hausdorff_p99_px <= limits.hausdorff_px:
+        apart = f"contours {report.hausdorff_p99_px:.2f} pixels apart"
+        yield f"{apart} at the 99th percentile, above {limits.hausdorff_px:g}"
+    for name, share, limit in (
+        ("T1", report.t1_within, limits.t1_ms),
+        ("T2", report.t2_within, limits.t2_ms),
+    ):
+        if not share >= limits.share:
+            yield f"median {name} within {limit:g} ms on {share:.1%} of slices, below {limits.share:.0%}"
+    if report.points_lost > limits.points_lost * points:
+        yield f"{report.points_lost} of {points} insertion points lost, above {limits.points_lost:.0%}"
+    if report.points_invented > limits.points_lost * points:
+        yield (
+            f"{report.points_invented} insertion points that {report.reference} does not find, beside its "
+            f"{points}: above {limits.points_lost:.0%}"
+        )
+    apart_mm, soft = report.point_p95_mm, report.soft_dice_p99
+    if apart_mm is not None and not apart_mm <= limits.point_mm:
+        yield f"insertion points {apart_mm:.2f} mm apart at the 95th percentile, above {limits.point_mm:g}"
+    if soft is not None and not soft <= limits.soft_dice:
+        apart = f"soft Dice {soft:.4f} apart at the 99th percentile, above {limits.soft_dice:g}"
+        yield f"{apart}: another confidence"
 
 
-def _soft_dice(output: NDArray[np.float32]) -> float:
-    """Return the soft Dice coefficient of the borders with their classes, mean of cavity and myocardium."""
-    borders = find_contours(output[:CLASSES]).contours
-    if borders is None:
-        return 0.0
-    labels = rasterise(borders, output.shape[1:])
-    return sum(soft_dice(output[value], labels == value) for value in (1, 2)) / 2.0
+class _Read(NamedTuple):
+    """Contours and points in one output.
+
+    Attributes:
+        contours: as the stream draws them by default, in pixels of the frame; None where there are none.
+        insertions: likewise in pixels of the frame.
+        soft_dice: of the borders with their classes, mean of cavity and myocardium.
+    """
+
+    contours: Contours | None
+    insertions: Insertions
+    soft_dice: float
+
+    @classmethod
+    def of(cls, output: NDArray[np.float32]) -> Self:
+        """Return what the stream finds in an output ``(3 + k, 224, 224)``."""
+        insertions = find_insertions(output[CLASSES:], None, _FRAME)
+        borders = find_contours(output[:CLASSES]).contours
+        if borders is None:
+            return cls(None, insertions, 0.0)
+        labels = rasterise(borders, output.shape[1:])
+        shared = sum(soft_dice(output[value], labels == value) for value in (1, 2)) / 2.0
+        return cls(move(borders, _FRAME.spacing, ContourSettings().offsets)[0], insertions, shared)
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
@@ -242,21 +249,18 @@ def _within(differences: list[float], limit: float) -> float:
     return float(np.mean(np.array(differences) <= limit)) if differences else 1.0
 
 
-def _point_distances_mm(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> list[float]:
-    """Return the distance of each insertion point of the reference from the engine's, mm.
-
-    Infinite where the engine does not find it.
-
-    Args:
-        ours: output of the engine, ``(3 + k, 224, 224)``.
-        theirs: output of the reference, likewise.
-    """
-    a, b = (find_insertions(output[CLASSES:], None, _FRAME) for output in (ours, theirs))
+def _point_distances_mm(ours: Insertions, theirs: Insertions) -> list[float]:
+    """Return the distance of each insertion point of theirs from ours, mm; infinite where we have none."""
     return [
         float("inf") if mine is None else FRAME_MM * math.hypot(mine.x - exact.x, mine.y - exact.y)
-        for mine, exact in ((a.anterior, b.anterior), (a.inferior, b.inferior))
+        for mine, exact in ((ours.anterior, theirs.anterior), (ours.inferior, theirs.inferior))
         if exact is not None
     ]
+
+
+def _lost(distances_mm: Iterable[float]) -> int:
+    """Return the number of insertion points without a distance."""
+    return sum(not math.isfinite(each) for each in distances_mm)
 
 
 def _high(differences: list[float], at: float) -> float | None:

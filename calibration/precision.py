@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from calibration.gate import GateReport, run_gate
 from calibration.quantisation import distil, quantise
 from calibration.slices import map_slices
+from model.architecture import Tensors
 from model.engines.base import Engine
 from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.gate_report import write_report
@@ -23,6 +24,9 @@ from model.engines.reevaluation import uncertainty
 from model.engines.torch_engine import TorchEngine
 from model.output import check_folder
 from model.weights import load_weights, network_of
+
+_Write = Callable[[Path, dict[str, Any]], None]
+"""Writer of the files of an engine, its gate's report among them, into a folder."""
 
 CALIBRATION_SLICES: Final = 300
 _THRESHOLD_SLICES: Final = 200
@@ -60,22 +64,19 @@ def build_int8(
         OSError: the cache cannot be written.
         OutputError: the folder of the weights cannot be written.
     """
-    tensors = load_weights(weights)
-    _check_places(weights, FOLDER, beside_weights, cache)
-    network = network_of(tensors)
-    if distil_steps:
-        model = distil(network, distil_steps, calibration_slices, progress)
-    else:
-        model = quantise(network, calibration_slices)
-    set_threshold(model, threshold_of(OpenVinoEngine(model, Precision.INT8)))
-    graph, constants = serialise(model)
-    report = run_gate(int8_engine(graph, constants, tensors), TorchEngine(network), map_slices(slices))
 
-    def write(folder: Path) -> None:
-        write_int8(folder, weights, graph, constants, asdict(report))
+    def make(tensors: Tensors) -> tuple[Engine, _Write]:
+        network = network_of(tensors)
+        if distil_steps:
+            model = distil(network, distil_steps, calibration_slices, progress)
+        else:
+            model = quantise(network, calibration_slices)
+        set_threshold(model, threshold_of(OpenVinoEngine(model, Precision.INT8)))
+        graph, constants = serialise(model)
+        engine = int8_engine(graph, constants, tensors)
+        return engine, lambda folder, report: write_int8(folder, weights, graph, constants, report)
 
-    _keep(report, write, weights, FOLDER, beside_weights, cache)
-    return report
+    return _gated(weights, FOLDER, slices, make, beside_weights, cache)
 
 
 def gate_bf16(
@@ -98,41 +99,39 @@ def gate_bf16(
         OSError: the cache cannot be written.
         OutputError: the folder of the weights cannot be written.
     """
-    tensors = load_weights(weights)
-    _check_places(weights, Precision.BF16, beside_weights, cache)
-    engine = OpenVinoEngine(build_model(tensors), Precision.BF16)
-    report = run_gate(engine, TorchEngine(network_of(tensors)), map_slices(slices))
 
-    def write(folder: Path) -> None:
-        write_report(folder, weights, asdict(report))
+    def make(tensors: Tensors) -> tuple[Engine, _Write]:
+        engine = OpenVinoEngine(build_model(tensors), Precision.BF16)
+        return engine, lambda folder, report: write_report(folder, weights, report)
 
-    _keep(report, write, weights, Precision.BF16, beside_weights, cache)
-    return report
+    return _gated(weights, Precision.BF16, slices, make, beside_weights, cache)
 
 
-def _check_places(weights: Path, precision: str, beside_weights: bool, cache: EngineCache | None) -> None:
-    """Check before the gate, which takes minutes, that its report can be kept."""
-    (cache or EngineCache()).check()
-    if beside_weights:
-        check_folder(weights)
-        if (weights / precision).exists():
-            check_folder(weights / precision)
-
-
-def _keep(
-    report: GateReport,
-    write: Callable[[Path], None],
+def _gated(
     weights: Path,
     precision: str,
+    slices: int,
+    make: Callable[[Tensors], tuple[Engine, _Write]],
     beside_weights: bool,
     cache: EngineCache | None,
-) -> None:
-    (cache or EngineCache()).build(EngineKey.of(weights, precision), write)
+) -> GateReport:
+    """Return the report of the engine that ``make`` returns with the writer of its files; keep both."""
+    tensors, cache, beside = load_weights(weights), cache or EngineCache(), weights / precision
+    # Before the gate, which takes minutes: its report can be kept.
+    cache.check()
+    if beside_weights:
+        check_folder(weights)
+        if beside.exists():
+            check_folder(beside)
+    engine, write = make(tensors)
+    report = run_gate(engine, TorchEngine(network_of(tensors)), map_slices(slices))
+    content = asdict(report)
+    cache.build(EngineKey.of(weights, precision), lambda folder: write(folder, content))
     if beside_weights and report.passed:
-        folder = weights / precision
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        write(folder)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        write(beside, content)
+    return report
 
 
 def threshold_of(engine: Engine) -> float:

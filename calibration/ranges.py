@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.cli.tables import make_console, print_table
+from inline.contouring.blood import robust_sd
 from inline.data.client_text import as_utf8
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
@@ -30,8 +31,6 @@ FEWEST: Final = 20
 """Persons below which a warning is printed. Chosen: the SD of 20 is known to 16 %, that of 50 to 10 %."""
 _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
-_TO_SD: Final = 1.4826
-"""SD over the median absolute deviation, of normally distributed values."""
 _UNUSABLE: Final = frozenset(
     each.value
     for each in (
@@ -404,7 +403,7 @@ def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Ite
     """Yield the persons whose value of a region is an outlier; ``named`` holds their names and values."""
     values = np.array([value for _, value in named])
     median = float(np.median(values))
-    robust = _TO_SD * float(np.median(np.abs(values - median)))
+    robust = robust_sd(values, median)
     if robust <= 0.0:
         return
     for name, value in named:

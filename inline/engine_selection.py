@@ -44,13 +44,9 @@ def build_pipeline(settings: Settings, *, threads: int | None = None) -> Pipelin
     use_one_blas_thread()
     return Pipeline(
         make_engine(settings, threads=threads),
-        settings.regions,
+        settings,
         reviewer=Reviewer.of(settings),
-        t1_scale=settings.mapping.t1_scale,
-        offsets=settings.contours.offsets,
         ranges=ReferenceRanges.load(settings.reference.file),
-        uncertainty=settings.emit.uncertainty,
-        motion_correction=settings.mapping.motion_correction == "auto",
     )
 
 

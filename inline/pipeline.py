@@ -16,7 +16,6 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import measure, segment_level, sixths, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
-from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
 from inline.contouring.plausibility import (
     check_values,
@@ -37,7 +36,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity, SlicePlace
 from inline.fit import NotFittedError, check_images, make_map, scaled
 from inline.motion import examine_motion, may_be_corrected, misaligned
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
-from inline.settings import ContourSettings, RegionSettings
+from inline.settings import Settings
 from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -76,16 +75,13 @@ class SliceContext:
     """Context of a slice beside its images.
 
     Attributes:
-        t1_scale: factor on every fitted T1; None for that of the pipeline.
         study: slices of the study received so far, this one last; empty where the study is not known.
-        uncertainty: the result holds the uncertainty of the class boundaries; None for that of the pipeline.
-        offsets: contour convention; None for that of the pipeline.
+        settings: of the connection, for the factor on fitted T1, the contour convention, and whether the
+            result holds the uncertainty of the class boundaries; None for those of the pipeline.
     """
 
-    t1_scale: float | None = None
     study: tuple[SlicePlace, ...] = ()
-    uncertainty: bool | None = None
-    offsets: ContourOffsets | None = None
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,45 +194,35 @@ class Pipeline:
 
     Attributes:
         engine: runs the network.
-        offsets: contour convention.
         ranges: normal values of the site.
     """
 
     def __init__(
         self,
         engine: Engine,
-        regions: RegionSettings | None = None,
-        steps: ContourSteps | None = None,
-        reviewer: Reviewer | None = None,
+        settings: Settings | None = None,
         *,
-        t1_scale: float = 1.0,
-        offsets: ContourOffsets | None = None,
+        reviewer: Reviewer | None = None,
         ranges: ReferenceRanges | None = None,
-        uncertainty: bool = False,
-        motion_correction: bool = True,
     ) -> None:
         """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
 
         Args:
             engine: runs the network.
-            regions: settings of regions and levels.
-            steps: of the contour search.
+            settings: of the program; the defaults if None.
             reviewer: returns the confidence.
-            t1_scale: factor on every fitted T1, where the context of a slice states none.
-            offsets: contour convention, where the context of a slice states none.
             ranges: normal values of the site, for z-scores.
-            uncertainty: results hold the uncertainty of the class boundaries.
-            motion_correction: correct the images of a series that move.
         """
         self.engine = engine
-        self.offsets = ContourSettings().offsets if offsets is None else offsets
-        self._t1_scale = t1_scale
         self.ranges = ranges or ReferenceRanges()
-        self._uncertainty = uncertainty
-        self._motion_correction = motion_correction
+        self._settings = settings or Settings()
         self._reviewer = reviewer or Reviewer()
-        self._regions = regions or RegionSettings()
-        self._steps = steps or ContourSteps()
+        self._regions = self._settings.regions
+
+    @property
+    def offsets(self) -> ContourOffsets:
+        """Contour convention."""
+        return self._settings.contours.offsets
 
     def warm_up(self) -> None:
         """Run network and fits once: the first run compiles and allocates.
@@ -295,7 +281,8 @@ class Pipeline:
             findings = check_images(assembled.series)
             parametric = make_map(assembled.series)
         motion, uncorrected, corrected = None, None, None
-        if self._motion_correction and may_be_corrected(assembled, findings):
+        wanted = self._settings.mapping.motion_correction == "auto"
+        if wanted and may_be_corrected(assembled, findings):
             with progress.timed(Stage.MOTION):
                 examined = examine_motion(assembled.series, parametric)
             if examined is not None:
@@ -306,8 +293,7 @@ class Pipeline:
             image = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
         if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
-            stated = progress.context.t1_scale
-            t1_scale = self._t1_scale if stated is None else stated
+            t1_scale = (progress.context.settings or self._settings).mapping.t1_scale
         # Scaled after the network input is made: the network was trained on maps as the fit returns them.
         if uncorrected is not None:
             uncorrected = scaled(uncorrected, t1_scale)
@@ -319,12 +305,12 @@ class Pipeline:
     ) -> SliceResult:
         """Return contours, values and confidence from the network output ``(3 + k, 224, 224)``."""
         assembled, parametric, empty = progress.assembled, prepared.parametric, progress.empty_result()
-        study = progress.context.study
+        study, settings = progress.context.study, progress.context.settings or self._settings
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed(Stage.CONTOURS):
-            borders = contour_slice(output, prepared.frame, self._steps)
-            convention = self.offsets if progress.context.offsets is None else progress.context.offsets
+            borders = contour_slice(output, prepared.frame)
+            convention = settings.contours.offsets
             labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, convention)
             flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed(Stage.REGIONS):
@@ -379,8 +365,7 @@ class Pipeline:
             if contours is None or {Flag.CUT_OFF, Flag.TOO_SMALL} & set(flags):
                 notes += _beyond_frame(assembled.geometry)
         uncertainty = None
-        wanted = progress.context.uncertainty
-        if self._uncertainty if wanted is None else wanted:
+        if settings.emit.uncertainty:
             uncertainty = prepared.frame.to_image(np.nan_to_num(class_entropy(output[:CLASSES])))
         with progress.timed(Stage.CONFIDENCE):
             # The output is that of the borders, not of a convention.

@@ -118,12 +118,11 @@ class _Slice:
 
     def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
-        geometry = self.geometry if self.geometry.oriented else None
         return SlicePlace(
             self.identity,
             self.quantity,
             self.slice_count,
-            geometry,
+            self.geometry.known,
             session,
             self.enhancement,
             self.first_slice,

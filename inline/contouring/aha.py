@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -57,7 +58,19 @@ _SMALLEST_AREA: Final = 1.0
 _LEAST_SHARE: Final = 0.1
 """Likewise as a share of its usual area: what masks or a gap of the wall leave of it is no sample of it."""
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
-_SEGMENT: Final = re.compile(r"AHA (\d{1,2}) ([a-z]+) ([a-z]+)")
+_SEGMENT: Final = re.compile(r"AHA ([1-9]|1[0-6]) ([a-z]+) ([a-z]+)")
+
+
+class _Named(Protocol):
+    """Dataclass of the values of a region, with ``z_score``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def name(self) -> str: ...
+
+
+_Region = TypeVar("_Region", bound=_Named)
 
 
 class RegionShares(NamedTuple):
@@ -286,9 +299,13 @@ def segment_level(level: SliceLevel | None, flags: Collection[str]) -> SliceLeve
     return None if Flag.CUT_OFF in flags else level
 
 
-def has_segments(level: SliceLevel | None, flags: Collection[str]) -> bool:
-    """Return whether a slice with these flags has AHA segments, if the direction of the septum is known."""
-    return segment_level(level, flags) in _FIRST
+def lacks_segments(regions: Iterable[_Named], level: SliceLevel, flags: Collection[str]) -> bool:
+    """Return whether the regions of a slice with these flags have no AHA segments, which its level has.
+
+    Without a direction of the septum there are none at any level.
+    """
+    names = {each.name for each in regions}
+    return "septum" in names and segment_level(level, flags) in _FIRST and not any(map(segment_number, names))
 
 
 def region_shares(
@@ -358,6 +375,25 @@ def segment_names(level: SliceLevel | None) -> list[str]:
         return []
     names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     return [f"AHA {_FIRST[level] + i} {level.value} {name}" for i, name in enumerate(names)]
+
+
+def segment_number(name: str) -> int | None:
+    """Return the number of the AHA segment of this name, 1 to 16; None of another region."""
+    match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def renamed(regions: Iterable[_Region], level: SliceLevel) -> tuple[_Region, ...]:
+    """Return regions by their names at another level, by :func:`segment_at_level`.
+
+    A segment of another name has no z-score, since a range holds for one segment.
+    """
+    named = ((each, segment_at_level(each.name, level)) for each in regions)
+    return tuple(
+        each if each.name == name else replace(each, name=name, z_score=None)
+        for each, name in named
+        if name is not None
+    )
 
 
 def segment_at_level(name: str, level: SliceLevel) -> str | None:

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inline.contouring.plausibility import unsure
 from inline.data.results import BloodT1, ContourOffsets, Contours
@@ -73,7 +74,7 @@ def blood_t1(
         if not kept.any():
             break
         median = float(np.median(values[kept]))
-        robust = _TO_SD * float(np.median(np.abs(values[kept] - median)))
+        robust = robust_sd(values[kept], median)
         again = np.abs(values - median) <= _OUTLIER * max(robust, _LEAST_SD * median)
         if (again == kept).all():
             break
@@ -85,6 +86,11 @@ def blood_t1(
     error = None if scanner_made else _OF_MEDIAN * float(np.linalg.norm(sds)) / number
     blood = values[kept]
     return BloodT1(float(np.median(blood)), float(blood.std(ddof=1)), error, number)
+
+
+def robust_sd(values: NDArray[np.float64], median: float) -> float:
+    """Return the SD of values ``(n,)`` from their median absolute deviation."""
+    return _TO_SD * float(np.median(np.abs(values - median)))
 
 
 def enhancement_by_blood(blood: BloodT1) -> tuple[Enhancement | None, str]:

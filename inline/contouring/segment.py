@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.contours import ContourSteps, find_contours, rasterise
+from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.insertion import find_insertions
 from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
@@ -69,11 +69,9 @@ def segment(
     return contour_slice(engine.infer(frame.network_input(image)[None])[0], frame)
 
 
-def contour_slice(
-    output: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
-) -> Segmentation:
+def contour_slice(output: NDArray[np.float32], frame: Frame) -> Segmentation:
     """Return the segmentation of an image from the network output in the frame, ``(3 + k, 224, 224)``."""
-    search = find_contours(output[:CLASSES], steps)
+    search = find_contours(output[:CLASSES])
     insertions = find_insertions(output[CLASSES:], search.contours, frame)
     if search.contours is None:
         return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags, insertions)

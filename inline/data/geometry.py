@@ -62,6 +62,11 @@ class SliceGeometry:
         return any(self.position)
 
     @property
+    def known(self) -> SliceGeometry | None:
+        """Itself; None where the directions in the patient are not known."""
+        return self if self.oriented else None
+
+    @property
     def located(self) -> bool:
         """True where pixels have patient coordinates, as far as zeros are a position."""
         return self.oriented and self.positioned

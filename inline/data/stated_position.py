@@ -59,7 +59,7 @@ class Shown(NamedTuple):
     def of(cls, one: Placed, measured: Hashable, session: str = "") -> Self:
         """Return a slice of a study; ``measured`` is its quantity and contrast state."""
         kind = (measured, one.scanner_made, one.motion_corrected)
-        geometry = one.geometry if one.geometry is not None and one.geometry.oriented else None
+        geometry = one.geometry.known if one.geometry is not None else None
         return cls(kind, one.identity.series_index, one.identity.slice_index, geometry, session)
 
 

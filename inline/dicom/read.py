@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -280,7 +281,4 @@ def _common(files: Iterable[Path]) -> Path:
     distinct = list(dict.fromkeys(files))
     if len(distinct) == 1:
         return distinct[0]
-    shared = distinct[0].parent
-    while not all(file.is_relative_to(shared) for file in distinct):
-        shared = shared.parent
-    return shared
+    return Path(os.path.commonpath([file.parent for file in distinct]))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from inline.contouring.aha import (
     RegionShares,
-    has_segments,
+    lacks_segments,
     region_shares,
+    renamed,
     sample_of,
-    segment_at_level,
     segment_level,
     slice_reference,
     weighted_statistics,
@@ -110,19 +110,14 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
     """
     if level is result.level:
         return result
-    regions = []
-    for each in result.regions:
-        name = segment_at_level(each.name, level)
-        if name is not None:
-            regions.append(each if name == each.name else replace(each, name=name, z_score=None))
+    regions = renamed(result.regions, level)
     notes = result.notes
     if lost := _without_values(regions):
         former = {sentence for _, sentence in _without_values(result.regions)}
         notes = (*(each for each in notes if each not in former), *(sentence for _, sentence in lost))
-    expected = regions and has_segments(level, result.native_flags)
-    if expected and not any("AHA" in each.name for each in regions):
+    if lacks_segments(regions, level, result.native_flags):
         notes = (*notes, _NO_SEGMENTS)
-    return replace(result, level=level, regions=tuple(regions), notes=notes)
+    return replace(result, level=level, regions=regions, notes=notes)
 
 
 def _without_values(regions: Sequence[EcvRegion]) -> tuple[Finding, ...]:

@@ -20,7 +20,7 @@ from inline.examination.examine import examine
 from inline.mrd.header import StudyKey
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
-from inline.replay.results import Ecv, Record, read_record
+from inline.replay.results import Record
 from inline.replay.run import in_order, overlay_names
 from inline.settings import Settings
 from model.output import check_folder, write_json
@@ -47,13 +47,15 @@ class Processed:
     @property
     def records(self) -> list[Record]:
         """Records of the results, by slice, quantity and series."""
-        return sorted((read_record(record(each)) for each in self.results), key=in_order)
+        return sorted(map(record, self.results), key=in_order)
 
     @property
     def ecv_records(self) -> list[Record]:
         """Records of ECV, by slice and series of the native map."""
-        found = (read_record(ecv_record(each), Ecv) for each in self.ecv)
-        return sorted(found, key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]))
+        return sorted(
+            map(ecv_record, self.ecv),
+            key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]),
+        )
 
 
 class Output(Protocol):

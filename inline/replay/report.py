@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.assembly.geometry import read_geometry
-from inline.contouring.aha import has_segments, segment_at_level
+from inline.contouring.aha import lacks_segments, renamed
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -20,7 +20,7 @@ from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
 from inline.replay.results import Record
-from inline.replay.run import map_values
+from inline.replay.run import contours_of, map_values, points_of
 from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
 from inline.report.output import SUFFIXES, check_suffix
 
@@ -104,7 +104,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
         image: map of the result; None where none came.
     """
     offsets, flags, enhancement = record["contour_offsets_mm"], record["flags"], record["enhancement"]
-    placed, section = _shown(image, _contours(record), tuple(_points(record)))
+    placed, section = _shown(image, contours_of(record), points_of(record))
     return ReportMap(
         kind=slice_kind(
             Quantity(record["quantity"]),
@@ -184,19 +184,9 @@ def _at_level(shown: ReportMap, level: SliceLevel, flags: Sequence[str]) -> Repo
     """Return a map whose slice, with these flags, lies at another level; see :func:`report_maps`."""
     if level is shown.level:
         return shown
-    named = [(each, segment_at_level(each.name, level)) for each in shown.regions]
-    regions = tuple(
-        each if each.name == name else replace(each, name=name, z_score=None)
-        for each, name in named
-        if name is not None
-    )
-    notes = shown.notes
-    # Without a direction of the septum there are no segments at any level.
-    directed = any(each.name == "septum" for each in regions)
-    expected = directed and has_segments(level, flags)
-    if expected and not any("AHA" in each.name for each in regions):
-        notes = (*notes, _NO_SEGMENTS)
-    return replace(shown, level=level, regions=regions, notes=notes)
+    regions = renamed(shown.regions, level)
+    lacking = (_NO_SEGMENTS,) if lacks_segments(regions, level, flags) else ()
+    return replace(shown, level=level, regions=regions, notes=(*shown.notes, *lacking))
 
 
 def _level(record: Record) -> SliceLevel:
@@ -215,7 +205,7 @@ def _shown(
         placed = read_geometry(image.header)
     except SeriesError:
         return None, None
-    where = placed.geometry if placed.geometry.oriented else None
+    where = placed.geometry.known
     try:
         values = map_values(image)
     except ProtocolError:
@@ -235,22 +225,6 @@ def _rois(image: Image) -> Contours | None:
         except (KeyError, ValueError):
             return None
     return Contours(**found)
-
-
-def _contours(record: Record) -> Contours | None:
-    """Return the contours of a record, in pixels of the map."""
-    found = record["contours"]
-    if not found:
-        return None
-    return Contours(**{name: np.array(found[name]["pixels"], np.float64) for name in ("endo", "epi")})
-
-
-def _points(record: Record) -> Iterable[tuple[float, float]]:
-    """Yield the insertion points (x, y) of a record, in pixels of the map."""
-    for point in (record["insertions"] or {}).values():
-        if isinstance(point, dict):
-            x, y = point["pixels"]
-            yield x, y
 
 
 def _region(region: dict[str, Any], value: str) -> RegionValue:

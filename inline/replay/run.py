@@ -192,20 +192,29 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         ProtocolError: the image does not state its scale, or is no map.
         OutputError: it cannot be written.
     """
-    contours = None
-    if record["contours"]:
-        contours = Contours(
-            **{name: np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi")}
-        )
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
-    points = record.get("insertions") or {}
-    crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
+    contours, crosses = contours_of(record), points_of(record)
     overlay = draw(map_values(image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
             raise OSError("it cannot be encoded as PNG")
         beside.write_bytes(png.tobytes())
+
+
+def contours_of(record: Record) -> Contours | None:
+    """Return the contours of a record, in pixels of the map."""
+    found = record["contours"]
+    if not found:
+        return None
+    return Contours(**{name: np.array(found[name]["pixels"], np.float64) for name in ("endo", "epi")})
+
+
+def points_of(record: Record) -> tuple[tuple[float, float], ...]:
+    """Return the insertion points (x, y) of a record, in pixels of the map."""
+    found = record.get("insertions") or {}
+    points = (found[name]["pixels"] for name in ("anterior", "inferior") if found.get(name))
+    return tuple((x, y) for x, y in points)
 
 
 def map_values(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:

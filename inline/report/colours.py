@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inline.data.series import Quantity
-from inline.emit.ecv import ECV_WINDOW
+from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
 from inline.emit.overlay import WINDOW_MS
 from inline.report.maps import Kind
 
@@ -36,7 +36,7 @@ MAP_WINDOWS: Final = {
     Kind.T1_POST: Window(0.0, 1000.0),
     Kind.T2: Window(*WINDOW_MS[Quantity.T2]),
     Kind.ECV: Window(*ECV_WINDOW),
-    Kind.PARTITION: Window(0.0, 1.25),
+    Kind.PARTITION: Window(*PARTITION_WINDOW),
 }
 """Range of a map: fat to blood."""
 SEGMENT_WINDOWS: Final = {

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from inline.contouring.aha import MID_SEPTUM, NO_VALUE
+from inline.contouring.aha import MID_SEPTUM, NO_VALUE, segment_number
 from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
@@ -28,7 +28,6 @@ UNUSUAL: Final = 2.0
 """z-score from which a value is marked."""
 _LEVELS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL, SliceLevel.UNKNOWN)
 _WEIGHTS: Final = re.compile(r"\bweights ([0-9a-f]{12})\b")
-_SEGMENT: Final = re.compile(r"AHA (\d{1,2}) (.*)")
 _BULLS_EYES: Final = (Kind.T1_NATIVE, Kind.T1, Kind.ECV, Kind.PARTITION, Kind.T2)
 NOTHING: Final = "–"
 """Cell of a table without a value."""
@@ -240,9 +239,9 @@ def pooled(found: Iterable[Position], kind: Kind) -> dict[int, RegionValue] | No
     by_number: dict[int, list[RegionValue]] = {}
     for each in found:
         for region in each.maps[kind].regions if kind in each.maps else ():
-            match = _SEGMENT.fullmatch(region.name)
-            if match and region.value is not None:
-                by_number.setdefault(int(match[1]), []).append(region)
+            number = segment_number(region.name)
+            if number is not None and region.value is not None:
+                by_number.setdefault(number, []).append(region)
     return {number: _pool(regions) for number, regions in sorted(by_number.items())} or None
 
 
@@ -251,7 +250,7 @@ def doubtful(found: Iterable[Position], kind: Kind) -> frozenset[int]:
     maps = (each.maps[kind] for each in found if kind in each.maps)
     flagged = (each for each in maps if Flag.REVIEW in each.flags)
     names = (region.name for each in flagged for region in each.regions if region.value is not None)
-    return frozenset(int(match[1]) for name in names if (match := _SEGMENT.fullmatch(name)))
+    return frozenset(number for name in names if (number := segment_number(name)) is not None)
 
 
 def _pool(regions: Sequence[RegionValue]) -> RegionValue:
@@ -391,7 +390,7 @@ def _caption(found: Sequence[Position], kinds: Sequence[Kind], eyes: Sequence[Bu
     if any(region.z_score is not None for each in every for region in each.regions):
         parts.append(f"z-score by the site's reference in brackets, bold from {UNUSUAL:g}")
     numbers = Counter(
-        (each.kind, region.name) for each in every for region in each.regions if "AHA" in region.name
+        (each.kind, region.name) for each in every for region in each.regions if segment_number(region.name)
     )
     if any(count > 1 for count in numbers.values()):
         parts.append("segments of several slices: mean of their medians by area")

@@ -147,7 +147,7 @@ class ReportMap:
             kind=slice_kind(result.quantity, result.enhancement),
             identity=result.identity,
             level=result.level or SliceLevel.UNKNOWN,
-            geometry=result.geometry if result.geometry.oriented else None,
+            geometry=result.geometry.known,
             section=section,
             regions=tuple(
                 RegionValue(each.name, each.median, each.sd, each.pixels, each.z_score)
@@ -184,7 +184,7 @@ class ReportMap:
             kind=Kind.ECV if known else Kind.PARTITION,
             identity=result.native,
             level=result.level or SliceLevel.UNKNOWN,
-            geometry=result.geometry if result.geometry.oriented else None,
+            geometry=result.geometry.known,
             section=section,
             regions=regions,
             flags=tuple(result.flags),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -97,14 +98,14 @@ class Sheet:
         text = _printable(text, bold=bold)
         if self.width(text, size, bold=bold) <= width:
             return text
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.width(text[:middle].rstrip() + " …", size, bold=bold) <= width:
-                low = middle
-            else:
-                high = middle - 1
-        return text[:low].rstrip() + " …"
+
+        def shortened(length: int) -> str:
+            return text[:length].rstrip() + " …"
+
+        lengths = range(1, len(text) + 1)
+        return shortened(
+            bisect_right(lengths, width, key=lambda length: self.width(shortened(length), size, bold=bold))
+        )
 
     def wrapped(self, text: str, width: float, size: float) -> list[str]:
         """Return the lines of a text; a word that is wider than a line is broken."""

@@ -70,8 +70,7 @@ class FinalLevels:
 
     def of_slice(self, result: SliceResult, session: str) -> SliceResult:
         """Return a result of a connection at its final level; itself where it has that, or none is known."""
-        geometry = result.geometry if result.geometry.oriented else None
-        own = (result.identity, result.quantity, geometry, session)
+        own = (result.identity, result.quantity, result.geometry.known, session)
         for each in self.levels:
             place = each.place
             if (place.identity, place.quantity, place.geometry, place.session) == own:
@@ -81,8 +80,7 @@ class FinalLevels:
 
     def of_ecv(self, result: EcvResult) -> EcvResult:
         """Return an ECV result at the final level of its native slice, likewise (:func:`at_level`)."""
-        geometry = result.geometry if result.geometry.oriented else None
-        own = (result.native, Quantity.T1, geometry)
+        own = (result.native, Quantity.T1, result.geometry.known)
         for each in self.levels:
             if (each.place.identity, each.place.quantity, each.place.geometry) == own:
                 return at_level(result, each.level)

@@ -307,12 +307,7 @@ class Slices:
                 elif ecv is not None:
                     self._send_late(result, ecv, assembled, settings)
 
-        context = SliceContext(
-            settings.mapping.t1_scale,
-            (*self._study.slices, place),
-            settings.emit.uncertainty,
-            settings.contours.offsets,
-        )
+        context = SliceContext((*self._study.slices, place), settings)
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(
             assembled,

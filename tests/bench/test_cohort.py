@@ -17,19 +17,7 @@ from inline.cohort.discover import discover
 from inline.offline.mrd import read_mrd
 from inline.pipeline import Pipeline
 from inline.settings import load_settings
-
-
-class Nothing:
-    """Returns background."""
-
-    name = "nothing"
-
-    def infer(self, images):
-        import numpy as np
-
-        output = np.zeros((len(images), 3, 224, 224), np.float32)
-        output[:, 0] = 1.0
-        return output
+from tests.shapes import Nothing
 
 
 @contextmanager

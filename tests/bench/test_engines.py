@@ -8,20 +8,7 @@ import pytest
 from bench import engines
 from inline.settings import Settings
 from model.engines.self_test import Reference
-
-
-class Ring:
-    """A ring of wall around the centre."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def infer(self, images):
-        y, x = np.mgrid[:224, :224]
-        radius = np.hypot(x - 111.5, y - 111.5)
-        classes = np.select([radius < 20, radius < 28], [1, 2], 0)
-        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-        return np.repeat(one[None], len(images), axis=0)
+from tests.shapes import RingEngine
 
 
 class Timed:
@@ -55,14 +42,14 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
     monkeypatch.setattr(engines, "_memory_mib", lambda name, settings: 300.0)
 
     images = np.zeros((2, 224, 224), np.float32)
-    reference = Reference(images, Ring("torch").infer(images))
+    reference = Reference(images, RingEngine(name="torch").infer(images))
     monkeypatch.setattr(engines, "reference_of", lambda network, weights: reference)
 
     def load(name, network, weights):
         if name in ("openvino-f32", "torch"):
-            return Ring(name)
+            return RingEngine(name=name)
         if name == "openvino-bf16":
-            wrong = Ring(name)
+            wrong = RingEngine(name=name)
             wrong.infer = lambda images: np.roll(reference.output, 9, axis=3)
             return wrong
         raise RuntimeError(f"no {name} here")

@@ -15,18 +15,7 @@ from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
-
-
-class Ring:
-    """Finds the same ring everywhere."""
-
-    name = "ring"
-
-    def infer(self, images):
-        rows, columns = np.indices((224, 224))
-        rho = np.hypot(rows - 112, columns - 112)
-        output = np.stack([rho >= 30, rho < 20, (rho >= 20) & (rho < 30)]).astype(np.float32)
-        return np.repeat(output[None], len(images), axis=0)
+from tests.shapes import RingEngine
 
 
 def slices(*latencies, network=50.0, quantity="T1"):
@@ -58,7 +47,7 @@ def test_first_slices_are_stated_apart():
 
 
 def session(slices, engine=None, budget_ms=60_000.0, **settings):
-    scheduler = Scheduler(Pipeline(engine or Ring()), 1, budget_ms)
+    scheduler = Scheduler(Pipeline(engine or RingEngine()), 1, budget_ms)
     server = Server(scheduler, load_settings(server={"port": 0}, budget_ms=budget_ms, **settings))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
@@ -105,7 +94,7 @@ def test_the_report_at_the_end_belongs_to_no_slice(monkeypatch):
 
 
 def test_what_was_measured_before_a_slice_without_a_result_is_kept(tmp_path, monkeypatch, capsys):
-    class Stops(Ring):
+    class Stops(RingEngine):
         def infer(self, images):
             if stopped.wait(0.0):
                 time.sleep(5.0)

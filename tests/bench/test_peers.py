@@ -1,23 +1,12 @@
 import json
 from types import SimpleNamespace
 
-import numpy as np
-
 from bench import fits, peers
-
-
-class Ring:
-    name = "ring"
-
-    def infer(self, images):
-        rows, columns = np.indices((224, 224))
-        rho = np.hypot(rows - 112, columns - 112)
-        output = np.stack([rho >= 30, rho < 20, (rho >= 20) & (rho < 30)]).astype(np.float32)
-        return np.repeat(output[None], len(images), axis=0)
+from tests.shapes import RingEngine
 
 
 def test_each_stage_has_a_reference_and_a_ratio(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(peers, "build_pipeline", lambda _: SimpleNamespace(engine=Ring()))
+    monkeypatch.setattr(peers, "build_pipeline", lambda _: SimpleNamespace(engine=RingEngine()))
     monkeypatch.setattr(peers, "_TIMED_PIXELS", 4)
     monkeypatch.setattr(fits, "compare", lambda pixels: {"T2": {"map_ms": 1.0, "ratio": 9.0}})
     results = peers.measure(repeats=1)

@@ -1,20 +1,9 @@
 import json
 
-import numpy as np
 import pytest
 
 from bench import scaling
-
-
-class Nothing:
-    """Returns background."""
-
-    name = "nothing"
-
-    def infer(self, images):
-        output = np.zeros((len(images), 3, 224, 224), np.float32)
-        output[:, 0] = 1.0
-        return output
+from tests.shapes import Nothing
 
 
 def test_the_exponent_of_a_power():

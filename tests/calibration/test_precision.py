@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -38,6 +39,14 @@ def test_a_place_beside_the_weights_that_cannot_be_written_is_reported_before_th
     (weights / name).write_text("a file in the place of the folder")
     with pytest.raises(OutputError, match=f"weights/{name} is no folder"):
         gate(weights, 100, beside_weights=True, cache=EngineCache(tmp_path / "cache"))
+
+
+def test_half_of_the_slices_are_more_uncertain_than_the_threshold(monkeypatch):
+    images = [SimpleNamespace(image=np.float32(number)) for number in range(100)]
+    monkeypatch.setattr(precision, "map_slices", lambda *_: images)
+    monkeypatch.setattr(precision, "uncertainty", lambda output: output)
+    threshold = precision.threshold_of(SimpleNamespace(infer=lambda images: images))
+    assert sum(each.image > threshold for each in images) == 50
 
 
 @dataclass(frozen=True)

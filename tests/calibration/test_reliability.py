@@ -29,6 +29,7 @@ def test_the_auc_is_the_share_of_pairs_in_the_right_order():
     expected, dice = np.array([0.2, 0.8, 0.5, 0.9]), np.array([0.1, 0.3, 0.8, 0.9])
     assert accuracy(expected, dice)["auc"] == 3 / 4
     assert accuracy(expected, np.ones(4))["auc"] is None
+    assert accuracy(expected[:2], np.array([0.69, 0.7]))["auc"] == 1.0  # contours of 0.7 are of use
 
 
 def test_thresholds_count_flagged_slices():

@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import inline
@@ -15,6 +14,7 @@ from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
+from tests.shapes import RingEngine
 
 
 def wait_until(condition, timeout=30):
@@ -22,21 +22,6 @@ def wait_until(condition, timeout=30):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-class RingEngine:
-    """Finds the same ring in every image: 20 pixels of cavity and 8 of wall around the centre."""
-
-    name = "ring"
-
-    def __init__(self):
-        y, x = np.mgrid[:224, :224]
-        radius = np.hypot(x - 111.5, y - 111.5)
-        classes = np.where(radius < 20, 1, np.where(radius < 28, 2, 0))
-        self._one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-
-    def infer(self, images):
-        return np.repeat(self._one[None], len(images), axis=0)
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +43,7 @@ def serving():
     def run(engine=None, publisher=None, observers=None, reviewer=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        pipeline = Pipeline(
-            engine or RingEngine(),
-            made.regions,
-            reviewer=reviewer,
-            motion_correction=made.mapping.motion_correction == "auto",
-        )
+        pipeline = Pipeline(engine or RingEngine(), made, reviewer=reviewer)
         scheduler = Scheduler(pipeline, made.workers, made.budget_ms)
         server = Server(scheduler, made, publisher, observers)
         thread = threading.Thread(target=server.serve, daemon=True)

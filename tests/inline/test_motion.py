@@ -18,7 +18,7 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from inline.settings import AssemblySettings, load_settings
+from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import Frame
 from model.motion.state import MotionState
 from model.relaxometry.molli import fit_molli
@@ -46,7 +46,7 @@ def still():
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
 def test_a_slice_that_moves_is_corrected_and_says_so(moving, ring_engine, place):
-    result = Pipeline(ring_engine, t1_scale=1.5).process(moving[place])
+    result = Pipeline(ring_engine, Settings(mapping={"t1_scale": 1.5})).process(moving[place])
     assert result.motion.state is MotionState.CORRECTED
     assert MOTION & set(result.flags) >= {Flag.MOVED, Flag.CORRECTED}
     assert 2.0 < result.motion.largest_shift_mm < 9.0
@@ -54,7 +54,8 @@ def test_a_slice_that_moves_is_corrected_and_says_so(moving, ring_engine, place)
     (note,) = (note for note in result.notes if "corrected" in note)
     assert f"{result.motion.largest_shift_mm:.1f} mm" in note
     assert f"{result.motion.r_squared_after:.3f}" in note
-    off = Pipeline(ring_engine, t1_scale=1.5, motion_correction=False).process(moving[place])
+    unmoved = Settings(mapping={"t1_scale": 1.5, "motion_correction": "off"})
+    off = Pipeline(ring_engine, unmoved).process(moving[place])
     assert np.array_equal(off.map.values_ms, result.uncorrected.values_ms)
     assert not np.array_equal(off.map.values_ms, result.map.values_ms)
     assert (off.motion, off.uncorrected) == (None, None)
@@ -64,7 +65,10 @@ def test_a_slice_that_moves_is_corrected_and_says_so(moving, ring_engine, place)
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
 def test_a_slice_at_rest_keeps_its_map(still, ring_engine, place):
-    result, off = (Pipeline(ring_engine, motion_correction=on).process(still[place]) for on in (True, False))
+    result, off = (
+        Pipeline(ring_engine, Settings(mapping={"motion_correction": each})).process(still[place])
+        for each in ("auto", "off")
+    )
     assert result.motion.state is MotionState.STILL
     assert result.uncorrected is None
     assert not MOTION & set(result.flags)

@@ -10,17 +10,19 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Assessment, Reviewer
 from inline.contouring.plausibility import of_values, poorly_fitted
 from inline.data.flags import Flag
-from inline.data.results import ContourOffsets, Insertions, SliceLevel
+from inline.data.results import Insertions, SliceLevel
 from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.reference import ReferenceRange, ReferenceRanges
-from inline.settings import AssemblySettings, EmitSettings, RegionSettings
+from inline.settings import AssemblySettings, EmitSettings, Settings
 from model.insertion import heat_maps
+from tests.shapes import RingEngine
 
-BORDERS = ContourOffsets(0.0, 0.0)
+FIVE_MM = Settings(contours={"endo_offset_mm": 5.0, "epi_offset_mm": 5.0})
+BORDERS = Settings(contours={"endo_offset_mm": 0.0, "epi_offset_mm": 0.0})
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     wall = result.labels == 2
     assert result.regions[0].name == "global"
     assert result.regions[0].pixels < wall.sum()  # the inset
-    whole = Pipeline(ring_engine, RegionSettings(inset=0.0)).process(slices[0])
+    whole = Pipeline(ring_engine, Settings(regions={"inset": 0.0})).process(slices[0])
     good = wall & ~whole.map.failed
     # Pixels on a border count in part here, whole or not at all there.
     assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]), rel=0.01)
@@ -77,15 +79,15 @@ def test_few_grey_levels_are_reported_as_such_alone(slices, ring_engine):
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     """The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm."""
-    result = Pipeline(ring_engine, offsets=BORDERS).process(slices[0])
+    result = Pipeline(ring_engine, BORDERS).process(slices[0])
     assert np.hypot(*(result.contours.endo - 63.5).T).mean() == pytest.approx(20.0, abs=0.2)
     assert np.hypot(*(result.contours.epi - 63.5).T).mean() == pytest.approx(28.0, abs=0.2)
 
 
 def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(slices, ring_engine):
     borders, drawn = (
-        Pipeline(ring_engine, offsets=offsets).process(slices[0])
-        for offsets in (BORDERS, ContourOffsets(3.0, -1.5))
+        Pipeline(ring_engine, settings).process(slices[0])
+        for settings in (BORDERS, Settings(contours={"endo_offset_mm": 3.0, "epi_offset_mm": -1.5}))
     )
     assert (borders.offsets, drawn.offsets) == ((0.0, 0.0), (3.0, -1.5))
     # Pixels of 1.5 mm.
@@ -111,7 +113,7 @@ def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(sli
 
 def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, ring_engine):
     """Its wall is 12 mm: of two times 5 mm a third of it, 4 mm, must remain."""
-    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0)).process(slices[0])
+    result = Pipeline(ring_engine, FIVE_MM).process(slices[0])
     assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)
     assert result.offsets.endo_mm == result.offsets.epi_mm
     (note,) = result.notes
@@ -120,9 +122,10 @@ def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, r
     assert Flag.THIN_WALL not in result.flags
 
 
-def test_a_wall_without_room_for_the_convention_is_flagged(slices, ring_engine):
-    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 25.0)).process(slices[0])
-    assert result.offsets.epi_mm < 12.5
+def test_a_wall_without_room_for_the_convention_is_flagged(slices):
+    """Its wall is 6 mm, of which 2 mm remain."""
+    result = Pipeline(RingEngine(20, 24), FIVE_MM).process(slices[0])
+    assert result.offsets.epi_mm < 2.5
     assert Flag.THIN_WALL in result.flags
 
 
@@ -142,7 +145,7 @@ def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
     assert "geometry" in first.angular_reference
     assert len(first.regions) == 8
     assert len(last.regions) == 6
-    stated = Pipeline(ring_engine, RegionSettings(septum_degrees=90.0, levels={0: SliceLevel.MID}))
+    stated = Pipeline(ring_engine, Settings(regions={"septum_degrees": 90.0, "levels": {0: SliceLevel.MID}}))
     result = stated.process(slices[0])
     assert (result.level, result.level_source) == (SliceLevel.MID, "user")
     assert "user" in result.angular_reference
@@ -155,7 +158,7 @@ def test_images_without_directions_have_a_note_unless_the_user_states_the_septum
         "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments.",
     )
     assert [each.name for each in result.regions] == ["global"]
-    stated = Pipeline(ring_engine, RegionSettings(septum_degrees=90.0)).process(aimless)
+    stated = Pipeline(ring_engine, Settings(regions={"septum_degrees": 90.0})).process(aimless)
     assert stated.notes == ()
     assert stated.regions[1].name == "septum"
 
@@ -198,7 +201,7 @@ def test_septum_and_segments_follow_the_insertion_points(slices, ring_engine):
 
 
 def test_segments_follow_the_insertion_points_without_image_directions(slices, ring_engine):
-    aimless, basal = undirected(slices[0]), RegionSettings(levels={0: SliceLevel.BASAL})
+    aimless, basal = undirected(slices[0]), Settings(regions={"levels": {0: SliceLevel.BASAL}})
     result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), basal).process(aimless)
     assert len(result.regions) == 9
     assert result.notes == ()
@@ -223,7 +226,7 @@ def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
 
 
 def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, ring_engine):
-    regions = RegionSettings(septum_degrees=90.0)
+    regions = Settings(regions={"septum_degrees": 90.0})
     stated = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), regions).process(slices[0])
     assert "user" in stated.angular_reference
     assert stated.regions == Pipeline(ring_engine, regions).process(slices[0]).regions
@@ -304,7 +307,7 @@ def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
 
 def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, ring_engine):
     plain = Pipeline(ring_engine).process(slices[0])
-    larger = Pipeline(ring_engine, t1_scale=1.0365).process(slices[0])
+    larger = Pipeline(ring_engine, Settings(mapping={"t1_scale": 1.0365})).process(slices[0])
     assert np.allclose(larger.map.values_ms, 1.0365 * plain.map.values_ms, rtol=1e-6)
     assert np.allclose(larger.map.sd_ms, 1.0365 * plain.map.sd_ms, rtol=1e-6)
     assert np.array_equal(larger.map.r_squared, plain.map.r_squared)
@@ -317,29 +320,30 @@ def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, rin
     assert record(larger)["t1_scale"] == 1.0365
 
 
-def prepared(engine, assembled, context=SliceContext(), **more):  # noqa: B008, it is frozen
+def prepared(engine, assembled, settings=None):
     """A slice in work whose map and network input are ready."""
-    progress = SliceProgress(assembled, context)
-    next(Pipeline(engine, **more).stages(progress))
+    progress = SliceProgress(assembled)
+    next(Pipeline(engine, settings).stages(progress))
     return progress
 
 
 def test_the_network_input_does_not_depend_on_the_factor(slices, ring_engine):
     plain, larger = (
-        prepared(ring_engine, slices[0], SliceContext(t1_scale=factor)).prepared for factor in (1.0, 1.9)
+        prepared(ring_engine, slices[0], Settings(mapping={"t1_scale": factor})).prepared
+        for factor in (1.0, 1.9)
     )
     assert np.array_equal(plain.network_input, larger.network_input)
     assert larger.parametric.values_ms.max() > plain.parametric.values_ms.max()
 
 
 def test_the_factor_of_a_slice_goes_before_that_of_the_settings(slices, ring_engine):
-    pipeline = Pipeline(ring_engine, t1_scale=1.0365)
-    assert pipeline.process(slices[0], SliceContext(t1_scale=1.0)).t1_scale == 1.0
+    pipeline = Pipeline(ring_engine, Settings(mapping={"t1_scale": 1.0365}))
+    assert pipeline.process(slices[0], SliceContext(settings=Settings())).t1_scale == 1.0
     assert pipeline.process(slices[0], SliceContext()).t1_scale == 1.0365
 
 
 def test_the_factor_is_for_fitted_t1_alone(slices, ring_engine):
-    pipeline = Pipeline(ring_engine, t1_scale=1.0365)
+    pipeline = Pipeline(ring_engine, Settings(mapping={"t1_scale": 1.0365}))
     t2 = pipeline.process(slices[1])
     assert (t2.quantity.value, t2.t1_scale) == ("T2", 1.0)
     assert "multiplied" not in " ".join(t2.notes)
@@ -354,7 +358,7 @@ def test_the_factor_is_for_fitted_t1_alone(slices, ring_engine):
 
 def test_a_slice_that_fails_after_its_fit_states_the_factor_of_its_map(slices, ring_engine):
     error = RuntimeError("no such kernel")
-    result = prepared(ring_engine, slices[0], t1_scale=1.0365).failure(error)
+    result = prepared(ring_engine, slices[0], Settings(mapping={"t1_scale": 1.0365})).failure(error)
     assert (result.t1_scale, result.error) == (1.0365, "RuntimeError: no such kernel")
     assert any("1.0365" in note for note in result.notes)
     assert SliceProgress(slices[0]).failure(error).t1_scale == 1.0
@@ -425,7 +429,7 @@ def test_a_ring_without_values_is_flagged_and_says_why(slices, ring_engine):
 @pytest.mark.parametrize("engine", ["ring", "nan"])
 def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, ring_engine, engine):
     tenth = replace(slices[1].series, times_ms=slices[1].series.times_ms * 100.0)
-    pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), offsets=BORDERS)
+    pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), BORDERS)
     result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
     # Hardly a pixel of the wall is fitted.
@@ -449,7 +453,7 @@ def ring_of(ready, blood, wall):
 
 @pytest.mark.parametrize("sentinel", [4095.0, 65_535.0])
 def test_pixels_of_a_scanners_map_that_no_tissue_has_are_left_out_and_counted(slices, ring_engine, sentinel):
-    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    stated = Settings(regions={"levels": {slices[0].identity.slice_index: "mid"}, "septum_degrees": 0.0})
     ready = ring_of(slices[0], 1600.0, 1000.0)
     values = ready.series.values_ms + np.random.default_rng(0).normal(0.0, 30.0, (128, 128)).astype(
         np.float32
@@ -498,7 +502,7 @@ def lost(ready, quantity, snr, degrees):
 @pytest.mark.parametrize("snr", [0.5, 2.0])
 @pytest.mark.parametrize(("quantity", "truth"), [(Quantity.T1, 1000.0), (Quantity.T2, 48.0)])
 def test_a_segment_without_signal_has_no_value_and_is_flagged(slices, ring_engine, quantity, truth, snr):
-    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    stated = Settings(regions={"levels": {slices[0].identity.slice_index: "mid"}, "septum_degrees": 0.0})
     result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, snr, 120.0))
     medians = {each.name: each.median for each in result.regions}
     septal = ["septum", "AHA 8 mid anteroseptal", "AHA 9 mid inferoseptal"]
@@ -512,7 +516,7 @@ def test_a_segment_without_signal_has_no_value_and_is_flagged(slices, ring_engin
 @pytest.mark.parametrize("place", ["basal", "apical", "unknown"])
 def test_a_part_of_the_wall_whose_signal_is_near_the_noise_is_flagged(slices, ring_engine, place):
     """Its T2 was 10 to 20 % too long in a ring without a flag."""
-    stated = RegionSettings(levels={slices[0].identity.slice_index: place}, septum_degrees=0.0)
+    stated = Settings(regions={"levels": {slices[0].identity.slice_index: place}, "septum_degrees": 0.0})
     result = Pipeline(ring_engine, stated).process(lost(slices[0], Quantity.T2, 5.5, 120.0))
     medians = {each.name: each.median for each in result.regions}
     assert medians["global"] == pytest.approx(48.0, rel=0.04)
@@ -529,7 +533,7 @@ def test_a_sixth_of_the_wall_near_the_noise_is_flagged_across_two_segments_too(
     slices, ring_engine, quantity, snr
 ):
     """Half of it lies in either segment, which has a value."""
-    pipeline = Pipeline(ring_engine, RegionSettings(septum_degrees=0.0))
+    pipeline = Pipeline(ring_engine, Settings(regions={"septum_degrees": 0.0}))
     result = pipeline.process(lost(slices[0], quantity, snr, 60.0))
     assert result.flags == (Flag.NOISY_IMAGES,)
     assert "(anteroseptal/inferoseptal)" in result.notes[0]
@@ -537,7 +541,7 @@ def test_a_sixth_of_the_wall_near_the_noise_is_flagged_across_two_segments_too(
 
 def test_no_part_of_a_heart_that_is_cut_off_is_named(slices, ring_engine):
     """The angles around its centre are not known."""
-    pipeline = Pipeline(ring_engine, RegionSettings(septum_degrees=0.0))
+    pipeline = Pipeline(ring_engine, Settings(regions={"septum_degrees": 0.0}))
     result = pipeline.process(of_columns(lost(slices[0], Quantity.T2, 4.5, 120.0), 54))
     assert Flag.CUT_OFF in result.flags
     assert Flag.NOISY_IMAGES not in result.flags
@@ -545,14 +549,14 @@ def test_no_part_of_a_heart_that_is_cut_off_is_named(slices, ring_engine):
 
 @pytest.mark.parametrize("quantity", Quantity)
 def test_parts_of_the_wall_with_signal_are_not_flagged(slices, ring_engine, quantity):
-    stated = RegionSettings(septum_degrees=0.0)
+    stated = Settings(regions={"septum_degrees": 0.0})
     result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, 15.0, 120.0))
     assert Flag.NOISY_IMAGES not in result.flags
 
 
 @pytest.mark.parametrize("quantity", Quantity)
 def test_segments_with_signal_are_not_flagged(slices, ring_engine, quantity):
-    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    stated = Settings(regions={"levels": {slices[0].identity.slice_index: "mid"}, "septum_degrees": 0.0})
     result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, 12.0, 360.0))
     assert all(each.median is not None for each in result.regions)
     assert Flag.POOR_FIT not in result.flags
@@ -609,7 +613,7 @@ def test_a_result_at_another_level_is_that_of_a_slice_known_to_lie_there(slices,
     ready = replace(slices[0], enhancement=Enhancement.NATIVE)
     index = ready.identity.slice_index
     expected, other = (
-        Pipeline(ring_engine, RegionSettings(levels={index: each}), ranges=ranges).process(ready)
+        Pipeline(ring_engine, Settings(regions={"levels": {index: each}}), ranges=ranges).process(ready)
         for each in (level, SliceLevel.MID)
     )
     found = Pipeline(ring_engine, ranges=ranges).at_level(other, level, "user")
@@ -664,7 +668,7 @@ def test_ranges_hold_for_the_convention_and_not_for_the_offsets_that_a_thin_wall
     t2 = next(each for each in slices if each.quantity == "T2")
     for stated, compared in ((5.0, True), (4.0, False)):
         made = ReferenceRange(region="global", contour_convention_mm=(stated, stated), **common)
-        pipeline = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0), ranges=ReferenceRanges((made,)))
+        pipeline = Pipeline(ring_engine, FIVE_MM, ranges=ReferenceRanges((made,)))
         result = pipeline.process(t2)
         assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)
         assert (result.regions[0].z_score is not None) == compared
@@ -680,14 +684,15 @@ def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, rin
             return output
 
     assert Pipeline(Unsure()).process(slices[0]).boundary_uncertainty is None
-    pipeline = Pipeline(Unsure(), uncertainty=True)
+    uncertain = Settings(emit={"uncertainty": True})
+    pipeline = Pipeline(Unsure(), uncertain)
     found = pipeline.process(slices[0]).boundary_uncertainty
     # Row 100 of the frame is row 52 of the image.
     assert found[:51].max() == found[73:].max() == 0.0
     assert found[53:71] == pytest.approx(1.0, abs=1e-5)
-    context = SliceContext(uncertainty=False)
+    context = SliceContext(settings=Settings())
     assert pipeline.process(slices[0], context).boundary_uncertainty is None
-    assert np.isfinite(Pipeline(NanEngine(), uncertainty=True).process(slices[0]).boundary_uncertainty).all()
+    assert np.isfinite(Pipeline(NanEngine(), uncertain).process(slices[0]).boundary_uncertainty).all()
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])

@@ -12,6 +12,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from inline.contouring.aha import segment_number
 from inline.data.series import Quantity
 
 _SCHEME: Final = "99MYOSTREAM"
@@ -82,14 +83,9 @@ AHA_SEGMENTS: Final[tuple[Code, ...]] = tuple(
 
 def finding_site(region: str) -> Code:
     """Return the anatomy of a region by its name in a result: a segment, the septum, or the whole wall."""
-    words = region.split()
-    if (
-        len(words) > 1
-        and words[0] == "AHA"
-        and words[1].isdigit()
-        and 1 <= int(words[1]) <= len(AHA_SEGMENTS)
-    ):
-        return AHA_SEGMENTS[int(words[1]) - 1]
+    number = segment_number(region)
+    if number is not None:
+        return AHA_SEGMENTS[number - 1]
     return SEPTUM if "septum" in region else MYOCARDIUM
 
 

@@ -24,7 +24,7 @@ from inline.dicom.write.output import DicomSource, stated
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
-from inline.dicom.write.source import DicomWriteError, SourceImages
+from inline.dicom.write.source import SourceImages
 from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
 from inline.emit.overlay import draw
 from inline.emit.record import ecv_record
@@ -113,14 +113,12 @@ def ecv_map(source: EcvSource) -> Dataset:
 
     Without haematocrit it holds the partition coefficient. 0 is no value.
 
-    Raises:
-        DicomWriteError: there is neither, or the native slice does not lie on its source images.
+    Args:
+        source: with a partition coefficient; the native slice lies on its source images.
     """
     result, known = source.result, source.result.haematocrit is not None
     values = result.ecv if known else result.partition
-    if values is None:
-        raise DicomWriteError(f"{source.name} has no map: {result.error}")
-    source.images.check_place(result.geometry)
+    assert values is not None
     made = placed_map(
         "ECV map",
         source,
@@ -148,14 +146,10 @@ def ecv_capture(source: EcvSource, scale: int) -> Dataset:
     Args:
         source: with a partition coefficient.
         scale: enlargement.
-
-    Raises:
-        DicomWriteError: there is none.
     """
     result, known = source.result, source.result.haematocrit is not None
     values = result.ecv if known else result.partition
-    if values is None:
-        raise DicomWriteError(f"{source.name} has no map: {result.error}")
+    assert values is not None
     shown = ECV_WINDOW if known else PARTITION_WINDOW
     figure = draw(values, shown, result.contours, scale, review=Flag.REVIEW in result.flags)
     name = "ECV" if known else "Partition coefficient"
@@ -168,11 +162,9 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
     Each region is a measurement group with the source images of both slices. The first group of a position
     also has haematocrit, level, error, flags and notes. A value that the record does not have is left out.
 
-    Raises:
-        DicomWriteError: no slice position.
+    Args:
+        sources: slice positions, at least one.
     """
-    if not sources:
-        raise DicomWriteError("a report needs at least one slice position")
     groups = [group for each in sources for group in _groups(each)]
     evidence = [each for source in sources for each in (source.images.reference(), *source.others)]
     return document("ECV report", sources, groups, evidence)

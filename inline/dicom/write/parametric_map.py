@@ -11,7 +11,6 @@ from pydicom.sr.coding import Code
 
 from inline.dicom.write.codes import NO_UNIT, QUANTITIES, UNITS
 from inline.dicom.write.output import DicomSource, OutputSource, common, finished
-from inline.dicom.write.source import DicomWriteError
 from inline.emit.overlay import WINDOW_MS
 
 
@@ -20,13 +19,11 @@ def parametric_map(source: DicomSource) -> Dataset:
 
     A stored value is a relaxation time in ms; 0 where the fit failed.
 
-    Raises:
-        DicomWriteError: the slice has no map, or does not lie on its source images.
+    Args:
+        source: slice with a map, which lies on its source images.
     """
-    result, images = source.result, source.images
-    if result.map is None:
-        raise DicomWriteError(f"{source.name} has no map: {result.error or 'it was not fitted'}")
-    images.check_place(result.geometry)
+    result = source.result
+    assert result.map is not None
     return placed_map(
         "map",
         source,
@@ -34,7 +31,7 @@ def parametric_map(source: DicomSource) -> Dataset:
         code=QUANTITIES[result.quantity],
         unit=UNITS["ms"],
         window=WINDOW_MS[result.quantity],
-        others=images.others(),
+        others=source.images.others(),
     )
 
 

@@ -31,7 +31,7 @@ from inline.dicom.write import codes as concepts
 from inline.dicom.write.output import DicomSource, OutputSource, common, described
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
 from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
-from inline.dicom.write.source import DicomWriteError, SourceImages
+from inline.dicom.write.source import SourceImages
 from inline.emit.record import record
 
 _GLOBAL: Final = "global"
@@ -46,14 +46,9 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
     have is left out.
 
     Args:
-        sources: slices, all of one study.
+        sources: slices, at least one, all of one study.
         segmentations: Segmentation of a slice by :attr:`DicomSource.key`, which the global values refer to.
-
-    Raises:
-        DicomWriteError: no slice.
     """
-    if not sources:
-        raise DicomWriteError("a report needs at least one slice")
     stored = segmentations or {}
     evidence = [each.images.reference() for each in sources]
     evidence += [other for each in sources for other in each.images.others()]

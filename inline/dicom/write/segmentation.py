@@ -23,13 +23,15 @@ MYOCARDIUM_SEGMENT: Final = 2
 def segmentation(source: DicomSource) -> Dataset:
     """Return cavity and myocardium of a slice as Segmentation on the pixels of its source images.
 
+    Args:
+        source: slice that lies on its source images.
+
     Raises:
-        DicomWriteError: the slice has no contours, or does not lie on its source images.
+        DicomWriteError: the slice has no contours.
     """
     result, images = source.result, source.images
     if result.contours is None or not result.labels.any():
         raise DicomWriteError(f"{source.name} has no contours: {', '.join(result.flags) or result.error}")
-    images.check_place(result.geometry)
     plane = images.plane()
     made = Segmentation(
         source_images=[images.reference()],

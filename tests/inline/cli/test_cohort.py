@@ -55,7 +55,7 @@ def here(ring_engine, monkeypatch):
 
     monkeypatch.setattr(cluster, "connected", connected)
     monkeypatch.setattr(
-        engine_selection, "build_pipeline", lambda settings, threads: Pipeline(ring_engine, settings.regions)
+        engine_selection, "build_pipeline", lambda settings, threads: Pipeline(ring_engine, settings)
     )
     yield made
     torch.set_num_threads(before[0])

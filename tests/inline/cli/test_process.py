@@ -19,7 +19,7 @@ from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
 from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
 from tests.inline import contrast_phantom as phantom
-from tests.inline.conftest import RingEngine
+from tests.shapes import RingEngine
 
 sys.path.append(str(Path(__file__).parents[1] / "dicom"))
 writer = importlib.import_module("writer")

@@ -21,7 +21,7 @@ from inline.replay.simulate import header_xml, simulate_examination
 from inline.settings import load_settings
 from model.output import OutputError
 from tests.inline import contrast_phantom as phantom
-from tests.inline.conftest import RingEngine
+from tests.shapes import Nothing, RingEngine
 
 parquet = pytest.importorskip("pyarrow.parquet")
 PAGE = Path(__file__).parents[3] / "docs" / "cohort.md"
@@ -179,15 +179,6 @@ def test_slices_without_contours_and_files_without_series_are_complete_and_count
     store, task, root, found, ring
 ):
     import h5py
-    import numpy as np
-
-    class Nothing:
-        name = "nothing"
-
-        def infer(self, images):
-            output = np.zeros((len(images), 3, 224, 224), np.float32)
-            output[:, 0] = 1.0
-            return output
 
     with h5py.File(found[1].file, "r+") as file:  # its images become phase images, which make no map
         for series in file["dataset"].values():

@@ -16,7 +16,7 @@ from inline.pipeline import Pipeline
 from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
 from tests.inline import contrast_phantom as phantom
-from tests.inline.conftest import RingEngine
+from tests.shapes import RingEngine
 
 
 class Raising:

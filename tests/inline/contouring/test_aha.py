@@ -6,11 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.aha import (
+    RegionShares,
     angular_reference,
     distances,
     insertion_reference,
     measure,
+    sample_of,
     segment_at_level,
+    segment_names,
+    segment_number,
     segments,
     wall_shares,
     weighted_quantiles,
@@ -230,6 +234,14 @@ def test_a_segment_of_which_a_mask_leaves_too_little_has_no_value(share, measure
     assert (inferolateral.median is not None) is measured
     assert (inferolateral.pixels > 0) is measured
     assert regions["AHA 8 mid anteroseptal"].median == 1000.0
+
+
+@pytest.mark.parametrize(("pixels", "enough"), [(9, False), (10, True)])
+def test_a_tenth_of_the_usual_area_is_a_sample_of_a_region(pixels, enough):
+    rows = np.arange(pixels)
+    region = RegionShares("septum", rows, rows, np.ones(pixels), 100.0)
+    found = sample_of(region, np.ones(SHAPE, bool), np.zeros(SHAPE, bool))
+    assert (found is not None) is enough
 
 
 def test_a_segment_in_a_gap_of_the_wall_has_no_value():
@@ -479,6 +491,18 @@ def test_without_trusted_insertion_points_there_is_no_mid_septum():
 )
 def test_segments_of_basal_and_mid_slices_are_the_same_parts_of_the_wall(name, level, expected):
     assert segment_at_level(name, SliceLevel(level)) == expected
+
+
+def test_segments_are_numbered_from_base_to_apex():
+    names = [name for level in ("basal", "mid", "apical") for name in segment_names(SliceLevel(level))]
+    assert [segment_number(name) for name in names] == list(range(1, 17))
+
+
+@pytest.mark.parametrize(
+    "name", ["global", "mid-septum", "AHA 0 mid anterior", "AHA 17 apical apex", "AHA 7"]
+)
+def test_other_regions_have_no_number_of_a_segment(name):
+    assert segment_number(name) is None
 
 
 def test_the_names_at_another_level_are_those_that_are_measured_there():

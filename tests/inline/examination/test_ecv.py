@@ -7,7 +7,8 @@ import pytest
 from inline.contouring.aha import MID_SEPTUM
 from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
-from inline.data.results import SliceLevel
+from inline.data.geometry import SliceGeometry
+from inline.data.results import Insertions, SliceLevel
 from inline.data.series import Quantity
 from inline.examination.ecv import at_level
 from inline.reference import ReferenceRange, ReferenceRanges
@@ -202,6 +203,14 @@ def test_a_heart_that_the_native_image_cuts_off_has_no_segments():
     found = ecv_of(replace(NATIVE, flags=(Flag.CUT_OFF,)), POST)
     assert list(by_name(found)) == ["global", "septum", MID_SEPTUM]
     assert Flag.CUT_OFF in found.flags
+    assert at_level(found, SliceLevel.BASAL).notes == found.notes
+
+
+def test_without_a_direction_of_the_septum_no_level_has_segments():
+    unoriented = SliceGeometry.unoriented(NATIVE.geometry.spacing, NATIVE.geometry.shape)
+    native, post = (replace(each, geometry=unoriented, insertions=Insertions()) for each in (NATIVE, POST))
+    found = ecv_of(replace(native, level=SliceLevel.APICAL), post)
+    assert list(by_name(found)) == ["global"]
     assert at_level(found, SliceLevel.BASAL).notes == found.notes
 
 

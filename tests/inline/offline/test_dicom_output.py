@@ -11,8 +11,8 @@ from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
 from model.engines.fallback import FallbackEngine
+from tests.shapes import RingEngine
 
-from ..conftest import RingEngine
 from ..dicom import scanner
 
 

@@ -70,3 +70,8 @@ def test_values_beyond_the_window_have_the_colour_of_its_end(kind):
 def test_usual_myocardium_lies_well_within_the_colours_of_a_bulls_eye(kind, usual):
     low, high = norm(kind, SEGMENT_WINDOWS[kind])(np.array(usual, float))
     assert 0.1 < low < high < 0.8
+
+
+def test_a_partition_coefficient_has_the_colours_of_its_ecv_at_a_usual_haematocrit():
+    low, high = MAP_WINDOWS[Kind.PARTITION]
+    assert (100 * (1 - 0.43) * low, 100 * (1 - 0.43) * high) == pytest.approx(MAP_WINDOWS[Kind.ECV], abs=0.5)

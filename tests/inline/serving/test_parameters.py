@@ -1,9 +1,12 @@
 """A client's parameters: a fixed list, checked as settings are, and never fatal."""
 
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inline.data.errors import ProtocolError
 from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.settings import Settings
 
@@ -34,6 +37,13 @@ def test_values_and_the_texts_that_consoles_send(given_, read, value):
     assert problems == []
     assert read(settings) == value
     assert before == Settings()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_json_of_more_characters_than_parameters_have_is_refused(more):
+    text = '{"t1_scale": 1}'.ljust(65_536 + more)
+    with pytest.raises(ProtocolError, match="at most 65536") if more else nullcontext():
+        assert read_parameters(text) == {"t1_scale": 1}
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
         "    send(self, *result)\n"
         "Slices._send = noisy\n"
         "from inline import engine_selection\n"
-        "from tests.inline.conftest import RingEngine\n"
+        "from tests.shapes import RingEngine\n"
         "engine_selection.make_engine = lambda *_, **__: RingEngine()\n"
         "from inline.cli.commands import app\n"
         "app(['stream'])\n"

@@ -11,7 +11,7 @@ from inline.dicom.write.output import DicomSource
 from inline.dicom.write.provenance import Provenance
 from inline.dicom.write.source import SourceImages
 from inline.pipeline import Pipeline
-from inline.settings import RegionSettings, Settings
+from inline.settings import Settings
 
 from .. import scanner
 
@@ -19,7 +19,7 @@ from .. import scanner
 def read_sources(files, engine, provenance):
     """The result of each slice of these files, as the node makes them."""
     made = []
-    pipeline = Pipeline(engine, RegionSettings(levels={0: "basal", 1: "apical"}))
+    pipeline = Pipeline(engine, Settings(regions={"levels": {0: "basal", 1: "apical"}}))
     for examination in open_dicom(files).examinations():
         for each in examination.series:
             result = pipeline.process(each)
