@@ -23,6 +23,7 @@ from inline.mrd.header import MeasurementHeader
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 _IMAGES: Final = {
     "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
@@ -175,7 +176,6 @@ def read_pixels(frame: Frame) -> Any:
     Raises:
         DicomError: they cannot be read, or no decoder of their compression is installed.
     """
-    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
@@ -186,7 +186,7 @@ def read_pixels(frame: Frame) -> Any:
         syntax = UID("")
         try:
             syntax = read_header(frame.file).file_meta.TransferSyntaxUID
-            missing = syntax.is_compressed and not get_decoder(syntax).is_available
+            missing = syntax.is_compressed and not has_decoder(syntax)
         except (DicomError, AttributeError, NotImplementedError, ValueError):
             missing = False
         if missing:
@@ -196,6 +196,23 @@ def read_pixels(frame: Frame) -> Any:
             ) from error
         why = "the file is cut off" if str(error).startswith(_CUT_OFF) else reason(error)
         raise DicomError(f"{frame.file}: its pixels cannot be read: {why}") from error
+
+
+def has_decoder(syntax: UID) -> bool:
+    """Return whether pixels of a transfer syntax can be read here.
+
+    Raises:
+        NotImplementedError: pydicom knows no decoder of it.
+    """
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import JPEGExtended12Bit
+
+    decoder = get_decoder(syntax)
+    # pydicom lists these two for JPEG Extended, but they decode only 8 bits of it, and MR has 12.
+    eight_bits = {"pillow", "gdcm"}
+    return decoder.is_available and (
+        syntax != JPEGExtended12Bit or not eight_bits.issuperset(decoder.available_plugins)
+    )
 
 
 @contextmanager

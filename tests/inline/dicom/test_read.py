@@ -11,10 +11,12 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -1439,6 +1441,22 @@ def test_compressed_pixels(tmp_path, images):
     (examination,) = open_dicom([tmp_path]).examinations()
     assert "no decoder of its pixels (JPEG Lossless" in examination.problems[0]
     assert Flag.MISSING_IMAGES in examination.series[0].flags
+
+
+@pytest.mark.parametrize("plugins", [("pillow",), ("gdcm", "pillow")])
+def test_jpeg_extended_of_12_bits_needs_a_decoder_of_its_own(plugins, tmp_path, images, monkeypatch):
+    """Pillow and GDCM decode 8 bits of it."""
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", plugins)
+    (file,) = writer.classic(tmp_path, of_slice(images)[:1], "siemens")
+    data = pydicom.dcmread(file)
+    data.BitsStored, data.HighBit = 12, 11
+    data.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(file)
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (problem,) = examination.problems
+    assert "no decoder of its pixels (JPEG Extended (Process 2 and 4)) is installed; install pylib" in problem
 
 
 def test_paths_that_cannot_be_read(tmp_path):
