@@ -39,6 +39,7 @@ _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
 """Beginnings of numpy's messages on pixels that end too early; pydicom passes them on."""
+_NO_DICOM: Final = "{} cannot be read as DICOM: {}"
 _MOST_REASON: Final = 200
 _DATE: Final = re.compile(r"^([0-9]{4})([0-9]{2})([0-9]{2})$")
 _TIME: Final = re.compile(r"^([0-9]{2})([0-9]{2})([0-9]{2})(?=\.|$)")
@@ -141,7 +142,7 @@ def read_header(file: Path) -> Dataset:
             if syntax != _DEFLATED:
                 return pydicom.dcmread(file, stop_before_pixels=True, defer_size=_LARGE)
     except Exception as error:  # of a damaged file pydicom raises many kinds
-        raise DicomError(f"{file} cannot be read as DICOM: {reason(error)}") from error
+        raise DicomError(message(_NO_DICOM, file, reason(error))) from error
     raise DicomError(
         f"{file} is deflated as a whole, which is not read: nothing bounds its size; convert it (dcmconv +te)"
     )
@@ -195,7 +196,7 @@ def read_pixels(frame: Frame) -> Any:
                 "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
             ) from error
         why = "the file is cut off" if str(error).startswith(_CUT_OFF) else reason(error)
-        raise DicomError(f"{frame.file}: its pixels cannot be read: {why}") from error
+        raise DicomError(message("{}: its pixels cannot be read: {}", frame.file, why)) from error
 
 
 def has_decoder(syntax: UID) -> bool:
@@ -230,8 +231,8 @@ def quiet() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return the message of an exception of a library in one short line."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
+    """Return the message of an exception of a library in one short line; it may quote the image."""
+    return foreign((" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON])
 
 
 def _add(
@@ -268,10 +269,10 @@ def _add(
         with quiet():  # elements are parsed when they are used
             made = list(frames(image, file))
     except DicomError as error:
-        found.problems.append(str(error))
+        found.problems.append(error.message)
         return
     except Exception as error:  # of any kind, as by dcmread
-        found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
+        found.problems.append(message(_NO_DICOM, file, reason(error)))
         return
     if (instance := made[0].instance) in copies:
         if made[0].patient != patients[instance]:
@@ -310,10 +311,10 @@ def _listed(directory: Path, found: Found) -> Iterator[Path]:
             records = read_header(directory).get("DirectoryRecordSequence") or []
             named = [record.get("ReferencedFileID") for record in records]
     except DicomError as error:
-        found.problems.append(str(error))
+        found.problems.append(error.message)
         return
     except Exception as error:  # of any kind, as in _add
-        found.problems.append(f"{directory} cannot be read as DICOM: {reason(error)}")
+        found.problems.append(message(_NO_DICOM, directory, reason(error)))
         return
     for parts in named:
         if not parts:

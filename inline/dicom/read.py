@@ -122,7 +122,7 @@ def _assemble(
             try:
                 found += assembler.add(read.image(counted), 0.0)
             except MyostreamError as error:
-                read.problems.append(str(error))
+                read.problems.append(error.message)
                 read.unread.add(counted.frame.file)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
         for place, slice_ in read.slices.items():

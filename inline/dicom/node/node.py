@@ -209,7 +209,7 @@ class DicomNode:
                 outcome.problems, outcome.ecv,
             )  # fmt: skip
             if failed.series:
-                reason = "images could not be read, or results not be written"
+                reason = f"images could not be read, or results not be written: {outcome.reason}"
                 _log.error(
                     "%d series could not be processed (attempt %d of %d): %s",
                     len(failed.series), batch.attempts, ATTEMPTS, reason,

@@ -421,6 +421,22 @@ def test_a_series_that_cannot_be_read_is_kept_although_another_of_its_study_is_d
     assert (backlog.series, backlog.kept, len(backlog.failed)) == (1, 1, 1)
 
 
+def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive, scanned, tmp_path, caplog):
+    t1, t2 = (scanner.series_of(scanned, number) for number in (1, 2))
+    for each in (damaged := copy.deepcopy(t2)):
+        each.add_new("RescaleSlope", "LO", "Planted")
+    with running([archive.destination()]) as node:
+        send(node.address, unreadable(t1))
+        send(node.address, damaged)
+        wait_for(lambda: len(inspect(tmp_path / "spool").failed) == 2)
+        wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
+    lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
+    assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
+    assert any(each.startswith(f"{len(t2)} files could not be read: cannot be read as") for each in lines)
+    assert "Planted" not in caplog.text
+    assert any("the file is cut off" in each for each in inspect(tmp_path / "spool").failed)
+
+
 def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
     running, archive, scanned, tmp_path, caplog, monkeypatch
 ):
