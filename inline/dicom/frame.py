@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 _ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """SOP class of enhanced MR images."""
 _MOST_FRAMES: Final = 65_536
+_LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes with loss: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
+_PERHAPS_LOSSY: Final = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
+"""JPEG 2000 and High-Throughput JPEG 2000."""
 _FURTHEST_MM: Final = 1e5
 _ACQUIRED: Final = (
     ("", "FrameAcquisitionDateTime"),
@@ -317,8 +321,15 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         ),
         dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
         dicom_json.POSITION: list(_first_pixel(header) or ()),
+        dicom_json.LOSSY: ["01" if _is_lossy(header) else ""],
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _is_lossy(header: FrameHeader) -> bool:
+    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 may be without."""
+    stated, syntax = header.text("LossyImageCompression"), header.transfer_syntax
+    return stated == "01" or syntax in _LOSSY or (stated != "00" and syntax in _PERHAPS_LOSSY)
 
 
 def _contrast_agent(header: FrameHeader) -> str:

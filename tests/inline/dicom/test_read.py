@@ -1,5 +1,6 @@
 """DICOM images of four vendors become the same series as the MRD images that they were made of."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -8,14 +9,17 @@ from datetime import datetime, timedelta
 
 import nibabel
 import numpy as np
+import PIL.Image
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
@@ -1441,6 +1445,60 @@ def test_compressed_pixels(tmp_path, images):
     (examination,) = open_dicom([tmp_path]).examinations()
     assert "no decoder of its pixels (JPEG Lossless" in examination.problems[0]
     assert Flag.MISSING_IMAGES in examination.series[0].flags
+
+
+LOSSY = "Images were compressed with loss: their values are not exact."
+
+
+def jpeg(data, kind, **options):
+    """Compress the pixels of an image to 8 bits by Pillow."""
+    stored = data.pixel_array
+    eight = (stored / stored.max() * 255).astype(np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(eight).save(file, kind, **options)
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit = 7
+    data.PixelData = encapsulate([file.getvalue()])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+
+
+@pytest.mark.parametrize("map_", [False, True])
+@pytest.mark.parametrize(
+    ("stated", "syntax", "noted"),
+    [
+        (None, None, False),
+        ("00", None, False),
+        ("01", None, True),  # decompressed again
+        (None, JPEGBaseline8Bit, True),
+        (None, JPEG2000, True),
+        ("00", JPEG2000, False),
+    ],
+)
+def test_images_that_were_compressed_with_loss_have_a_note(stated, syntax, noted, map_, tmp_path, images):
+    def changes(data, image):
+        if map_:
+            as_map(data, image)
+        if syntax == JPEGBaseline8Bit:
+            jpeg(data, "JPEG")
+        elif syntax is not None:
+            jpeg(data, "JPEG2000", no_jp2=True)
+        data.file_meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
+        if stated is not None:
+            data.LossyImageCompression = stated
+
+    members = of_slice(images)
+    writer.classic(tmp_path, members[-1:] if map_ else members, "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    assert isinstance(series.series, MapSeries if map_ else MappingSeries)
+    assert (LOSSY in series.notes) is noted
+
+
+def test_enhanced_images_that_were_compressed_with_loss_have_a_note(tmp_path, images):
+    def changes(data, _):
+        data.LossyImageCompression = "01"
+
+    writer.enhanced(tmp_path, images, "ge", changes=changes)
+    assert all(LOSSY in each.notes for each in only(tmp_path).series)
 
 
 @pytest.mark.parametrize("plugins", [("pillow",), ("gdcm", "pillow")])
