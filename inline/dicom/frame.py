@@ -98,6 +98,8 @@ class Frame:
         number: instance number of a file with one frame; None where not stated, or with several.
         repetition: temporal position and number of the acquisition, each None where not stated.
         stated: number of objects of the series (0020,1209), or None.
+        concatenation: UID of the concatenation that its file is a part of, or empty, and the number of these
+            parts, as far as stated.
         moment: time of acquisition, seconds of the day, or of the first day of an examination
             (:func:`inline.dicom.order.on_one_day`); NaN where not stated.
         day: number of that day, by its date; None where not stated.
@@ -126,6 +128,7 @@ class Frame:
     number: int | None
     repetition: tuple[int | None, int | None]
     stated: int | None
+    concatenation: tuple[str, int]
     moment: float
     day: int | None
     place: ImageHeader
@@ -264,6 +267,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         number=_integer(header.value("InstanceNumber")) if alone else None,
         repetition=(_first(header, *_POSITIONS), _first(header, *_ACQUISITIONS)),
         stated=_integer(header.value("NumberOfSeriesRelatedInstances")),
+        concatenation=(header.text("ConcatenationUID"), _parts(header)),
         moment=moment,
         day=day,
         place=_place(header, size),
@@ -278,6 +282,12 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),
     )
+
+
+def _parts(header: FrameHeader) -> int:
+    """Return the number of objects of a concatenation; without it, the number of this one."""
+    stated = (_integer(header.value(f"InConcatenation{name}")) for name in ("TotalNumber", "Number"))
+    return max((number or 0 for number in stated), default=0)
 
 
 def _coloured(header: FrameHeader) -> bool:

@@ -1616,3 +1616,34 @@ def test_a_series_with_fewer_objects_than_it_states_is_flagged(tmp_path, images)
     for each in only(tmp_path).series:
         assert Flag.MISSING_IMAGES in each.flags
         assert any("the series states 50 objects" in note for note in each.notes)
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "lacking"),
+    [
+        (3, (0, 1, 2), ""),
+        (3, (0, 1), "3 objects, and 2"),
+        (3, (0, 2), "3 objects, and 2"),
+        (None, (0, 2), "3 objects, and 2"),
+        (None, (0, 1, 2), ""),
+    ],
+)
+def test_a_concatenation_that_lacks_an_object_is_flagged(total, left, lacking, tmp_path, images):
+    """An enhanced image may be sent in several objects (PS3.3, C.7.6.16.1)."""
+    (file,) = writer.enhanced(tmp_path, of_slice(images), "ge")
+    whole = pydicom.dcmread(file)
+    groups, size = list(whole.PerFrameFunctionalGroupsSequence), 2 * whole.Rows * whole.Columns
+    for part, (first, end) in enumerate([(0, 4), (4, 7), (7, 8)]):
+        data = pydicom.dcmread(file)
+        data.PerFrameFunctionalGroupsSequence = groups[first:end]
+        data.NumberOfFrames, data.PixelData = end - first, whole.PixelData[first * size : end * size]
+        data.ConcatenationUID, data.InConcatenationNumber = "2.25.77", part + 1
+        data.ConcatenationFrameOffsetNumber = first
+        if total is not None:
+            data.InConcatenationTotalNumber = total
+        if part in left:
+            writer.save(data, tmp_path / f"part-{part}", f"2.25.78.{part}")
+    file.unlink()
+    (series,) = only(tmp_path).series
+    assert (Flag.MISSING_IMAGES in series.flags) is bool(lacking)
+    assert any(f"a concatenation states {lacking}" in note for note in series.notes) is bool(lacking)
