@@ -925,9 +925,29 @@ def left_aligned(data, _):
     data.BitsStored, data.PixelData = 12, (data.pixel_array << 4).tobytes()
 
 
+def rates(unit):
+    """Real-world values of a map of R1, and a rescale beside them."""
+
+    def changes(data, _):
+        data.RescaleSlope, data.RescaleIntercept = "1", "0"
+        data.RealWorldValueMappingSequence = [*real_world((7.0, 0.0), unit="1")]
+        data.RealWorldValueMappingSequence += real_world((0.001, 0.0), unit=unit)
+
+    return changes
+
+
+def rescaled_rates(data, _):
+    data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "0.001", "0", "1/s"
+
+
 @pytest.mark.parametrize(
     ("unlike", "why"),
     [
+        (rates("/s"), "rates (/s)"),
+        (rates("Hz"), "rates (Hz)"),
+        (rates("s-1"), "rates (s-1)"),
+        (rates("/ms"), "rates (/ms)"),
+        (rescaled_rates, "rates (1/s)"),
         (lut, "ModalityLUTSequence"),
         (two_ranges, "several slopes"),
         (values_of_a_table, "RealWorldValueLUTData"),
@@ -993,6 +1013,7 @@ def test_pixels_of_other_images_may_have_tables_and_other_bits(unlike, tmp_path,
         real_world((1.25, 10.0), (1.25, 10.0)),
         [
             *real_world((7.0, 1.0), unit="1"),
+            *real_world((7.0, 1.0), unit="/s"),
             *real_world((0.00125, 0.01), unit="s"),
             *real_world((1.25, 10.0)),
         ],
