@@ -146,6 +146,16 @@ def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_p
         wait_for(lambda: len(archive.stored) >= OBJECTS)
 
 
+def test_results_that_an_archive_has_already_count_as_delivered(running, archive, scanned, tmp_path, caplog):
+    archive.status = 0x0111
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: "objects count as delivered" in caplog.text)
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries, 10.0)
+    (line,) = (each.getMessage() for each in caplog.records if "0x0111" in each.getMessage())
+    assert line.startswith(f"archive: {OBJECTS} objects count as delivered")
+
+
 def test_a_destination_that_is_down_holds_up_no_other(running, archive, scanned):
     down = Archive()
     down.start()
