@@ -16,7 +16,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from bench.values import markdown
+from inline.cli.errors import report_errors
 from inline.cli.tables import cell, cells, columns, value_at
+from inline.data.errors import MyostreamError
 
 RESULTS: Final = Path(__file__).parent / "results"
 _VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")
@@ -100,7 +102,7 @@ def summary(results: Path = RESULTS) -> str:
     """Return the README's table.
 
     Raises:
-        OSError: a result file is missing.
+        MyostreamError: a result file is missing, as in an installed package.
         KeyError: a result file lacks a value.
     """
     headings = ("quantity", "measured", "published", "command")
@@ -138,7 +140,13 @@ def details(results: Path = RESULTS, chosen: Sequence[tuple[str, str, str]] | No
 
 
 def _read(results: Path, file: str) -> Any:
-    return json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
+    try:
+        return json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MyostreamError(
+            f"there is no file {error.filename}: recorded results are in the repository, not in an installed "
+            "package; run this in a clone"
+        ) from error
 
 
 def main(
@@ -152,4 +160,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with report_errors():
+        typer.run(main)

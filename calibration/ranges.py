@@ -169,7 +169,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
     return Person(
-        file.stem,
+        file.name if file.is_dir() else file.stem,
         values,
         *evaluation,
         frozenset(schemes),

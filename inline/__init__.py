@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 # The threads of an operation wait for each other hundreds of times in a fit. By default they spin meanwhile;
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
+    from typing import SupportsFloat
 
     from numpy.typing import ArrayLike
 
@@ -74,7 +76,7 @@ _MODULES: Final = {
 }
 """Public names that other modules define, loaded at their first use."""
 _LAZY: Final = {name: module for module, names in _MODULES.items() for name in names.split()}
-
+_building: Final = Lock()
 
 if not TYPE_CHECKING:
 
@@ -123,7 +125,7 @@ def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
 
 def segment(
     values: ParametricMap | ArrayLike,
-    spacing: tuple[float, float],
+    spacing: Iterable[SupportsFloat],
     quantity: str,
     *,
     pipeline: Pipeline | None = None,
@@ -140,7 +142,7 @@ def segment(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: another quantity, a spacing that is no pair, or no map.
+        ValueError: another quantity, a spacing that is no pair, no map, or one in seconds.
     """
     from inline.arguments import map_of, pixel_size, quantity_named
     from inline.contouring.convention import draw
@@ -153,7 +155,7 @@ def segment(
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), pixel)
     image = network_input(parametric, measured, frame)
-    running = pipeline or _pipeline()
+    running = pipeline or _own_pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
     drawn = draw(borders, pixel, running.offsets)
     return borders._replace(
@@ -191,26 +193,24 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours, or a level, an inset, a septum or a map that is none.
+        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none; a map in
+            seconds.
     """
-    import math
-
-    from inline.arguments import contours_of, map_of
+    from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
     from inline.contouring import aha
     from inline.data.geometry import SliceGeometry
-    from inline.data.results import Insertions, SliceLevel
+    from inline.data.results import SliceLevel
 
     contours = contours_of(contours)
-    if septum_degrees is not None and not math.isfinite(septum_degrees):
-        raise ValueError(f"septum_degrees must be finite, not {septum_degrees}")
-    if level and level not in set(SliceLevel):
+    septum = None if septum_degrees is None else number("septum_degrees", septum_degrees)
+    if level and level not in list(SliceLevel):
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = map_of(values)
     rows, columns = parametric.values_ms.shape
-    plane = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
-    reference, _ = aha.slice_reference(plane, insertions or Insertions(), contours, septum_degrees)
+    plane = geometry_of(geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns)))
+    reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)
     named = SliceLevel(level) if level else None
-    return aha.measure(parametric, contours, named, reference, inset=float(inset))
+    return aha.measure(parametric, contours, named, reference, inset=number("inset", inset))
 
 
 def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = None) -> list[Ready | Failed]:
@@ -228,12 +228,11 @@ def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = N
     Raises:
         MyostreamError: the file, its header or its images cannot be read.
     """
-    from pathlib import Path
-
+    from inline.data.paths import path as path_of
     from inline.offline import mrd
     from inline.settings import load_settings
 
-    return list(mrd.read_mrd(Path(file), (settings or load_settings()).assembly, group).series)
+    return list(mrd.read_mrd(path_of(file), (settings or load_settings()).assembly, group).series)
 
 
 def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[AcquiredExamination]:
@@ -251,13 +250,13 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
     """
     from dataclasses import replace
-    from pathlib import Path
 
+    from inline.data.paths import path as path_of
     from inline.dicom.errors import DicomError
     from inline.dicom.read import open_dicom
     from inline.settings import load_settings
 
-    opened = open_dicom([Path(path)], (settings or load_settings()).assembly)
+    opened = open_dicom([path_of(path)], (settings or load_settings()).assembly)
     found = list(opened.examinations())
     if not found:
         reasons = (*opened.problems, *(f"{number} {name}" for name, number in opened.skipped.items()))
@@ -268,14 +267,14 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
 def process(
     series: Ready | Failed | MappingSeries | MapSeries,
     *,
-    study: Sequence[Ready | Failed] = (),
+    study: Iterable[Ready | Failed | MappingSeries | MapSeries] = (),
     pipeline: Pipeline | None = None,
 ) -> SliceResult:
     """Return map, contours, values by region, confidence and flags of one slice, as the server does.
 
     Args:
         series: of :func:`read_mrd`, or one made of arrays.
-        study: all series of the same study, for the slice level where only positions give it.
+        study: all series of the same study, likewise, for the slice level where only positions give it.
         pipeline: of :func:`build_pipeline`; None for that of the settings.
 
     Returns:
@@ -283,16 +282,16 @@ def process(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: this is no series, or images, times and geometry of one made of arrays do not match.
+        ValueError: this is no series, or images, times and geometry of one made of arrays do not match or are
+            none; likewise of the study.
     """
-    from inline.arguments import made_of_arrays
-    from inline.assembly.assembled import Failed, Ready
+    from inline.arguments import assembled, listed
     from inline.pipeline import SliceContext
 
-    if not isinstance(series, Ready | Failed):
-        series = Ready.of(made_of_arrays(series))
-    places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
-    return (pipeline or _pipeline()).process(series, SliceContext(study=places))
+    ready = assembled(series)
+    others = [assembled(each) for each in listed("study", study) if each is not series]
+    places = tuple(each.slice_place() for each in (*others, ready))
+    return (pipeline or _own_pipeline()).process(ready, SliceContext(study=places))
 
 
 def write_report(
@@ -374,6 +373,7 @@ def examine(
 def _of_ecv(
     haematocrit: float | None, settings: Settings | None
 ) -> tuple[EcvSettings, RegionSettings, ReferenceRanges]:
+    from inline.arguments import number
     from inline.reference import ReferenceRanges
     from inline.settings import load_settings
     from model.relaxometry.ecv import check_haematocrit
@@ -381,8 +381,15 @@ def _of_ecv(
     made = settings or load_settings()
     ecv_settings = made.ecv
     if haematocrit is not None:
-        ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(float(haematocrit))})
+        given = check_haematocrit(number("haematocrit", haematocrit))
+        ecv_settings = ecv_settings.model_copy(update={"haematocrit": given})
     return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
+
+
+def _own_pipeline() -> Pipeline:
+    """Return the pipeline of the settings, which the first of all threads builds."""
+    with _building:
+        return _pipeline()
 
 
 @cache

@@ -5,18 +5,38 @@ Masked elements of :class:`numpy.ma.MaskedArray` have no value, as NaN has none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, SupportsFloat
+from typing import Any, Final, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inline.data.results import Contours, SliceResult
-from inline.data.series import MappingSeries, MapSeries, Quantity, Series
+from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.data.geometry import SliceGeometry, perpendicular
+from inline.data.results import Contours, Insertions, SliceResult
+from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
 from model.relaxometry import molli, t2prep
 from model.relaxometry.parametric_map import ParametricMap
+
+T = TypeVar("T")
+
+_SHORTEST_MS: Final = TISSUE_MS[Quantity.T2][0]
+"""Largest value of a map from which it can be one of tissue in ms."""
+
+
+def number(name: str, value: SupportsFloat) -> float:
+    """Return a number.
+
+    Raises:
+        ValueError: it is not a single finite number; texts are none.
+    """
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0 and math.isfinite(value):
+            return float(value)
+    raise ValueError(f"{name} must be a finite number, not {value!r}")
 
 
 def quantity_named(name: str) -> Quantity:
@@ -56,12 +76,12 @@ def pixel_size(spacing: Iterable[SupportsFloat]) -> tuple[float, float]:
     """Return a pixel size (x, y), mm.
 
     Raises:
-        ValueError: these are no two numbers; texts are none.
+        ValueError: these are no two numbers above 0; texts are none.
     """
     with suppress(TypeError, ValueError):
-        x, y = spacing
-        if not any(isinstance(each, str | bytes) for each in (spacing, x, y)):
-            return float(x), float(y)
+        x, y = (number("spacing", each) for each in spacing)
+        if x > 0.0 and y > 0.0 and not isinstance(spacing, bytes):
+            return x, y
     raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
 
 
@@ -69,23 +89,51 @@ def map_of(values: ParametricMap | ArrayLike) -> ParametricMap:
     """Return a map as fitted, or that of an array ``(rows, columns)``.
 
     Raises:
-        ValueError: the array is no map.
+        ValueError: the array is no map, or one in seconds.
     """
     return values if isinstance(values, ParametricMap) else ParametricMap.of_values(_map_values(values))
 
 
-def made_of_arrays(series: Series) -> Series:
-    """Return a series with the types that its class states, whatever array types it was made of.
+def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
+    """Return a geometry with the types that its class states.
+
+    Raises:
+        ValueError: it is none, or its pixel size, position or directions are none.
+    """
+    if not isinstance(geometry, SliceGeometry):
+        raise ValueError(f"geometry is a SliceGeometry, not a {type(geometry).__name__}")
+    row, column = (_vector(name, getattr(geometry, name)) for name in ("row_direction", "column_direction"))
+    if not perpendicular(row, column):
+        raise ValueError(
+            f"row_direction and column_direction are perpendicular unit vectors, not {row}, {column}"
+        )
+    along = geometry.slice_direction
+    return replace(
+        geometry,
+        position=_vector("position", geometry.position),
+        row_direction=row,
+        column_direction=column,
+        spacing=pixel_size(geometry.spacing),
+        slice_direction=None if along is None else _vector("slice_direction", along),
+    )
+
+
+def assembled(series: Assembled | Series) -> Assembled:
+    """Return a series of a reader as it is, and one made of arrays with the types that its class states.
 
     Raises:
         ValueError: it is no series, or quantity, images, times and geometry do not match, or are none.
     """
+    if isinstance(series, Ready | Failed):
+        return series
     if not isinstance(series, MappingSeries | MapSeries):
         raise ValueError(
             "a series is one of read_mrd() or read_dicom(), a MappingSeries or a MapSeries, not a "
             f"{type(series).__name__}"
         )
-    quantity, geometry = quantity_named(series.quantity), series.geometry
+    if not isinstance(series.identity, SeriesIdentity):
+        raise ValueError(f"identity is a SeriesIdentity, not a {type(series.identity).__name__}")
+    quantity, geometry = quantity_named(series.quantity), geometry_of(series.geometry)
     made: Series
     if isinstance(series, MapSeries):
         pixels = _map_values(series.values_ms)
@@ -94,15 +142,10 @@ def made_of_arrays(series: Series) -> Series:
         pixels, times = images_and_times(series.images, series.times_ms, quantity)
         made = replace(series, quantity=quantity, images=pixels, times_ms=times)
     rows, columns = pixels.shape[-2:]
-    if (rows, columns) != tuple(geometry.shape):
-        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {tuple(geometry.shape)}")
-    # Tuples compare as one value; arrays do not.
-    vectors: dict[str, Any] = {
-        name: tuple(map(float, getattr(geometry, name)))
-        for name in ("position", "row_direction", "column_direction", "spacing", "slice_direction")
-        if getattr(geometry, name) is not None
-    }
-    return replace(made, geometry=replace(geometry, shape=(rows, columns), **vectors))
+    stated = tuple(np.ravel(geometry.shape).tolist())
+    if (rows, columns) != stated:
+        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
+    return Ready.of(replace(made, geometry=replace(geometry, shape=(rows, columns))))
 
 
 def contours_of(contours: Contours | None) -> Contours:
@@ -119,15 +162,37 @@ def contours_of(contours: Contours | None) -> Contours:
     return Contours(_outline("endo", contours.endo), _outline("epi", contours.epi))
 
 
+def insertions_of(insertions: Insertions | None) -> Insertions:
+    """Return insertion points, none without any.
+
+    Raises:
+        ValueError: these are others than those of a segmentation.
+    """
+    if insertions is not None and not isinstance(insertions, Insertions):
+        raise ValueError(
+            f"insertions are those of Segmentation.insertions, not a {type(insertions).__name__}"
+        )
+    return insertions or Insertions()
+
+
+def listed(name: str, values: Iterable[T]) -> tuple[T, ...]:
+    """Return the values.
+
+    Raises:
+        ValueError: there is a single one in place of a list.
+    """
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a list, not a single {type(values).__name__}")
+    return tuple(values)
+
+
 def results_of(results: Iterable[SliceResult]) -> tuple[SliceResult, ...]:
     """Return results of slices.
 
     Raises:
         ValueError: these are no results.
     """
-    if not isinstance(results, Iterable):
-        raise ValueError(f"results are a list, not a single {type(results).__name__}")
-    given = tuple(results)
+    given = listed("results", results)
     for each in given:
         if not isinstance(each, SliceResult):
             raise ValueError(f"results are those of process(), not a {type(each).__name__}")
@@ -136,14 +201,27 @@ def results_of(results: Iterable[SliceResult]) -> tuple[SliceResult, ...]:
 
 def _real(values: ArrayLike, dimensions: int, wanted: str) -> NDArray[np.float32]:
     array: np.ma.MaskedArray[Any, Any] = np.ma.asarray(values)
-    if array.ndim != dimensions or 0 in array.shape[-2:] or np.iscomplexobj(array):
+    if array.ndim != dimensions or 0 in array.shape or np.iscomplexobj(array):
         raise ValueError(f"{wanted}, not {array.dtype} {array.shape}")
     real: NDArray[np.float32] = np.ma.filled(array.astype(np.float32), np.nan)
     return real
 
 
 def _map_values(values: ArrayLike) -> NDArray[np.float32]:
-    return _real(values, 2, "a map is real and (rows, columns)")
+    pixels = _real(values, 2, "a map is real and (rows, columns)")
+    largest = float(pixels.max(initial=0.0, where=np.isfinite(pixels)))
+    if 0.0 < largest < _SHORTEST_MS:
+        raise ValueError(
+            f"the largest value of the map is {largest:g} ms, too short for tissue: maps are in ms"
+        )
+    return pixels
+
+
+def _vector(name: str, values: Iterable[SupportsFloat]) -> tuple[float, float, float]:
+    with suppress(TypeError, ValueError):
+        x, y, z = (number(name, each) for each in values)
+        return x, y, z
+    raise ValueError(f"{name} is three finite numbers, not {values!r}")
 
 
 def _outline(name: str, points: ArrayLike) -> NDArray[np.float64]:

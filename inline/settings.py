@@ -386,7 +386,7 @@ class _Environment(Settings, BaseSettings):
     )
 
 
-def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
+def load_settings(file: str | Path | None = None, **command_line: Any) -> Settings:
     """Return the settings: the defaults, over them a file, the environment, and the command line.
 
     Args:
@@ -401,13 +401,19 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
         raise ConfigurationError("; ".join(misspelt))
     if file is None and os.environ.get("MYOSTREAM_SETTINGS"):
         file = Path(os.environ["MYOSTREAM_SETTINGS"])
+    if file is not None:
+        file = Path(file)
     try:
         environment = EnvSettingsSource(_Environment)()
     except SettingsError as error:
         raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
     stated = _read(file) if file else {}
-    # Numbers of variables are texts.
-    wrong = _no_numbers(stated, (bool, str)) | _no_numbers(_over(environment, command_line), (bool,))
+    # Numbers and truth values of variables are texts.
+    wrong = (
+        _mistyped(stated, (bool, str))
+        | _mistyped(environment, (bool,))
+        | _mistyped(_over({}, command_line), (bool, str))
+    )
     try:
         settings = Settings.model_validate(_over(_over(stated, environment), command_line))
     except ValidationError as error:
@@ -422,16 +428,17 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
     return settings
 
 
-def _no_numbers(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple[int | str, ...], str]:
-    """Return, by place, an error for each number that is stated as a value of these types."""
+def _mistyped(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple[int | str, ...], str]:
+    """Return, by place, an error for each number or truth value that is stated as a value of these types."""
     try:
-        # Strict validation of JSON takes texts for paths, addresses and levels.
-        Settings.model_validate_json(json.dumps(content, default=str), strict=True)
+        # Strict validation of JSON takes texts for paths, addresses and levels. Objects that JSON does not
+        # have, such as paths and numbers of numpy, are neither texts nor truth values.
+        Settings.model_validate_json(json.dumps(content, default=lambda _: None), strict=True)
     except ValidationError as error:
         return {
             each["loc"]: _wrong(each["loc"], each["type"], f"{each['msg']}, not {json.dumps(each['input'])}")
             for each in error.errors()
-            if each["type"] in ("int_type", "float_type") and isinstance(each["input"], kinds)
+            if each["type"] in ("int_type", "float_type", "bool_type") and isinstance(each["input"], kinds)
         }
     return {}
 

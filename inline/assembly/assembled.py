@@ -79,7 +79,7 @@ _LOSSY: Final = "Images were compressed with loss: their values are not exact."
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Slice:
     """Common part of :class:`Ready` and :class:`Failed`.
 
@@ -131,7 +131,7 @@ class _Slice:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ready(_Slice):
     """Slice with the series that a map is made from."""
 
@@ -167,7 +167,7 @@ class Ready(_Slice):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Failed(_Slice):
     """Slice whose images do not form a series; ``error`` is the message for the user."""
 

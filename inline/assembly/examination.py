@@ -14,7 +14,7 @@ from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AcquiredExamination:
     """Series of one examination.
 
@@ -24,8 +24,8 @@ class AcquiredExamination:
         images: number of its images.
         unused: number of images that are part of no series by the reason.
         notes: a sentence for each thing that was converted or left out.
-        problems: a sentence for each image that could not be read.
-        unread: files of these images; empty where the source has one file alone.
+        problems: a sentence for each file with images that could not be read.
+        unread: these files; empty where the source has one file alone.
         files: that the images of a slice were read from; empty where the source has one file alone.
         header: of the measurement, as far as the source states it.
     """

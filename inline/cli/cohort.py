@@ -80,13 +80,14 @@ def cohort(
         left = [each for each in found.examinations if not store.done(each, provenance)]
         _show_found(found, len(left))
         start = time.monotonic()
+        failures: dict[str, str] = {}
         if left:
             try:
-                _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
+                failures = _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
             except KeyboardInterrupt:
                 _console.print("Interrupted. The same command goes on where this run ended.")
                 raise typer.Exit(INTERRUPTED) from None
-        summary = store.finish(found.examinations, provenance, found.problems)
+        summary = store.finish(found.examinations, provenance, found.problems, failures)
         _show_summary(summary, store, len(left), time.monotonic() - start)
         if summary.failures:
             raise typer.Exit(_INCOMPLETE)
@@ -102,7 +103,8 @@ def _settings(file: Path | None, engine: str | None) -> Settings:
 
 def _process(
     left: list[ExaminationPath], task: Task, workers: int | None, scheduler: str, timeout_s: float
-) -> None:
+) -> dict[str, str]:
+    """Process examinations; return why some are not complete, by key."""
     from inline.cohort.cluster import connected, process_all
     from inline.cohort.worker import PipelinePlugin
     from inline.engine_selection import build_pipeline
@@ -120,15 +122,16 @@ def _process(
         )
         shown = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         with shown as progress:
-            bar, failures = progress.add_task("", total=len(left), bad=""), 0
+            bar, failures = progress.add_task("", total=len(left), bad=""), dict[str, str]()
 
             def done(outcome: Outcome) -> None:
-                nonlocal failures
-                failures += bool(outcome.failure)
-                progress.update(bar, advance=1, bad=f"{failures} failed" if failures else "")
+                if outcome.failure:
+                    failures[outcome.key] = outcome.failure
+                progress.update(bar, advance=1, bad=f"{len(failures)} failed" if failures else "")
 
             plugin = PipelinePlugin(task, partial(build_pipeline, task.settings, threads=1), timeout_s)
             process_all(client, left, plugin, done)
+    return failures
 
 
 def _show_found(found: Discovered, left: int) -> None:

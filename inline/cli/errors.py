@@ -14,6 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from inline.data.errors import MyostreamError
+from inline.replay.table import printable
 
 _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
@@ -98,5 +99,5 @@ def _missing(module: str, error: ImportError, extra: str) -> str:
 def _end(message: str, cause: Exception) -> NoReturn:
     line = " ".join(each.strip() for each in message.splitlines() if each.strip())
     console = Console(stderr=True)
-    console.print(f"[red]myostream:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    console.print(f"[red]myostream:[/] {escape(printable(line))}", highlight=False, soft_wrap=True)
     raise SystemExit(1) from cause

@@ -9,15 +9,9 @@ from typing import Annotated, Final
 from typer import BadParameter, Option
 
 from inline.data.errors import MyostreamError
+from inline.data.paths import path as path
 from model.output import check_folder, check_outputs
 from model.relaxometry.ecv import check_haematocrit
-
-
-def path(text: str) -> Path:
-    """Return the path of a text; raise MyostreamError for an empty one, which would be the working folder."""
-    if not text:
-        raise MyostreamError("an empty path is given, perhaps by a variable of the shell without a value")
-    return Path(text)
 
 
 def existing_file(file: Path | None) -> Path | None:

@@ -31,6 +31,7 @@ from inline.replay.table import (
     slice_names,
     unknown_levels,
 )
+from model.nifti import is_nifti
 from model.output import check_outputs
 
 if TYPE_CHECKING:
@@ -161,7 +162,6 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
         MyostreamError: there are several, and nothing says whose haematocrit it is.
     """
     from inline.offline.arrays import is_array
-    from inline.offline.nifti import is_nifti
     from inline.offline.process import file_study, fits_all
 
     found: list[AcquiredExamination] = []

@@ -15,7 +15,7 @@ from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from inline.cohort.discover import ExaminationPath
 from inline.cohort.errors import CohortError
-from inline.cohort.store import Store, failed
+from inline.cohort.store import Store, document
 from inline.cohort.task import Outcome
 from inline.cohort.worker import PipelinePlugin, process_examination
 from inline.data.errors import MyostreamError
@@ -160,5 +160,5 @@ def _failure(examination: ExaminationPath, plugin: PipelinePlugin, reason: str) 
     """Store and return the outcome of an examination whose task could not."""
     task = plugin.task
     with suppress(MyostreamError):  # without its file it counts as missing in the end
-        Store(task.out).write(examination, failed(examination, task.provenance, reason))
+        Store(task.out).write(examination, document(examination, task.provenance, error=reason))
     return Outcome(examination.key, 0, reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from inline.replay.results import Record
 from inline.settings import Settings
 from model.output import check_folder, write_json
 
-SCHEMA: Final = "myostream.examination/1.1"
+SCHEMA: Final = "myostream.examination/1.2"
 """Version of an examination's file; the minor version counts additions of fields."""
 Document = dict[str, Any]
 """Content of an examination's file."""
@@ -118,13 +118,13 @@ class Store:
         """Return the file of an examination."""
         return self.folder / "examinations" / f"{examination.key}.json"
 
-    def write(self, examination: ExaminationPath, document: Document) -> None:
+    def write(self, examination: ExaminationPath, content: Document) -> None:
         """Write the file of an examination.
 
         Raises:
             OutputError: it cannot be written.
         """
-        write_json(self.file(examination), document, private=True)
+        write_json(self.file(examination), content, private=True)
 
     def read(self, examination: ExaminationPath) -> Document | None:
         """Return the content of an examination's file; None without one that can be read."""
@@ -141,7 +141,11 @@ class Store:
         return _origin(stored) == heading(examination, provenance) and not failure_of(stored)
 
     def finish(
-        self, examinations: Sequence[ExaminationPath], provenance: Provenance, problems: Sequence[str] = ()
+        self,
+        examinations: Sequence[ExaminationPath],
+        provenance: Provenance,
+        problems: Sequence[str] = (),
+        reasons: Mapping[str, str] | None = None,
     ) -> Summary:
         """Write the table and the list of failures from the examinations' files.
 
@@ -149,6 +153,8 @@ class Store:
             examinations: of the cohort, in the order of the table.
             provenance: of this run; the file of an examination with another one counts as missing.
             problems: a sentence for each folder or file that discovery could not read.
+            reasons: why an examination is not complete, by its key: of this run, in which a file may not have
+                been written.
 
         Raises:
             OutputError: a file cannot be written.
@@ -159,18 +165,19 @@ class Store:
         slices = without_values = without_series = ecv = 0
         with open_table(self.table) as table:
             for examination in examinations:
-                document = self.read(examination)
-                if document is None or _origin(document) != heading(examination, provenance):
-                    document = failed(examination, provenance, "no result was stored")
-                file, found = self.file(examination).name, document["slices"]
-                if reason := failure_of(document):
+                stored = self.read(examination)
+                reason = (reasons or {}).get(examination.key, "")
+                if stored is None or _origin(stored) != heading(examination, provenance):
+                    stored = document(examination, provenance, error=reason or "no result was stored")
+                file, found = self.file(examination).name, stored["slices"]
+                if reason := reason or failure_of(stored):
                     failures.append(Failure(examination.name, examination.study, file, reason))
-                engines[document["engine"]] += len(found)
+                engines[stored["engine"]] += len(found)
                 slices += len(found)
                 without_values += sum(not _has(each, "median") for each in found)
-                without_series += not found and not document["error"]
-                ecv += sum(_has(each, "partition_coefficient") for each in document["ecv"])
-                table.add(document, file)
+                without_series += not found and not stored["error"]
+                ecv += sum(_has(each, "partition_coefficient") for each in stored["ecv"])
+                table.add(stored, file)
         write_json(self.failures, [asdict(each) for each in failures], private=True)
         made_by = {name: number for name, number in sorted(engines.items()) if number}
         return Summary(
@@ -189,37 +196,44 @@ def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
     }
 
 
-def failed(examination: ExaminationPath, provenance: Provenance, reason: str) -> Document:
-    """Return the document of an examination that gave no result."""
+def document(examination: ExaminationPath, provenance: Provenance, **found: Any) -> Document:
+    """Return the document of an examination.
+
+    Args:
+        examination: that was processed.
+        provenance: of its results.
+        found: fields after the heading; an examination without result has an ``error`` alone.
+    """
     return {
         **heading(examination, provenance),
         "engine": "",
-        "error": reason,
+        "error": "",
         "problems": [],
         "notes": [],
         "images": 0,
         "unused": {},
         "slices": [],
         "ecv": [],
+        **found,
     }
 
 
-def failure_of(document: Document) -> str:
+def failure_of(content: Document) -> str:
     """Return why an examination is not complete; empty for a complete one.
 
     A slice without contours, or of a series that cannot be fitted, is complete: its flags and its error are
     findings about its images. A slice whose processing raised an error is not.
     """
-    if document["error"]:
-        return str(document["error"])
-    results = (*document["slices"], *document["ecv"])
+    if content["error"]:
+        return str(content["error"])
+    results = (*content["slices"], *content["ecv"])
     raised = [each["error"] for each in results if Flag.PROCESSING_ERROR in each["flags"]]
-    return "; ".join(map(str, (*document["problems"], *raised)))
+    return "; ".join(map(str, (*content["problems"], *raised)))
 
 
-def _origin(document: Document) -> Document:
+def _origin(content: Document) -> Document:
     names = ("schema", "examination", "study", "source", "version", "settings", "weights")
-    return {name: document.get(name) for name in names}
+    return {name: content.get(name) for name in names}
 
 
 def _has(record: Record, value: str) -> bool:

@@ -13,8 +13,10 @@ from model.output import atomic_output
 _ROWS: Final = 50_000
 """Rows that are held in memory, and of a row group of the file."""
 _OF_SLICE: Final = (
+    "part",
     "series_index",
     "slice_index",
+    "time_stamp",
     "description",
     "quantity",
     "unit",
@@ -26,7 +28,7 @@ _OF_SLICE: Final = (
     "confidence",
     "flags",
 )
-_OF_ECV: Final = ("level", "unit", "haematocrit", "haematocrit_source", "flags")
+_OF_ECV: Final = ("part", "level", "unit", "haematocrit", "haematocrit_source", "flags")
 _OF_REGION: Final = (
     "median",
     "q1",
@@ -56,8 +58,10 @@ def open_table(file: Path) -> Iterator[ValueTable]:
         "examination": text,
         "study": text,
         "file": text,
+        "part": whole,
         "series_index": whole,
         "slice_index": whole,
+        "time_stamp": pyarrow.int64(),
         "description": text,
         "quantity": text,
         "unit": text,
@@ -136,7 +140,7 @@ def _ecv_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Return likewise those of ECV; series and slice are those of the native map."""
     native, post = record["native"], record["post_contrast"]
     shared = {name: record[name] for name in _OF_ECV}
-    shared |= {name: native[name] for name in ("series_index", "slice_index", "description")}
+    shared |= {name: native[name] for name in ("series_index", "slice_index", "time_stamp", "description")}
     shared |= {"quantity": "ECV", "post_series_index": post["series_index"] if post else None}
     return _of_regions(record, shared)
 

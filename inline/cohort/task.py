@@ -10,7 +10,7 @@ from pathlib import Path
 from inline.assembly.examination import AcquiredExamination
 from inline.cohort.discover import ExaminationPath, study_files
 from inline.cohort.provenance import Provenance
-from inline.cohort.store import Document, Store, failed, failure_of, heading
+from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
 from inline.offline.mrd import read_mrd
@@ -55,40 +55,43 @@ class Task:
         The file depends on the images, the settings, the weights and the engine alone: it holds no times.
         """
         try:
-            document = self._process(examination, pipeline)
+            made = self._process(examination, pipeline)
         except MyostreamError as error:
-            document = failed(examination, self.provenance, str(error))
+            made = document(examination, self.provenance, error=str(error))
         except Exception as error:  # one examination must not end the run
-            document = failed(examination, self.provenance, f"{type(error).__name__}: {error}")
-        failure = failure_of(document)
+            made = document(examination, self.provenance, error=f"{type(error).__name__}: {error}")
+        failure = failure_of(made)
         try:
-            Store(self.out).write(examination, document)
+            Store(self.out).write(examination, made)
         except MyostreamError as error:
             failure = str(error)
-        return Outcome(examination.key, len(document["slices"]), failure)
+        return Outcome(examination.key, len(made["slices"]), failure)
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
-        slices, ecv, notes, images = list[Record](), list[Record](), list[str](), 0
+        slices, ecv, notes, images, count = list[Record](), list[Record](), list[str](), 0, 0
         for processed in process_examinations(parts, pipeline, self.settings):
-            part = processed.examination
-            slices += map(_without_times, processed.records)
-            ecv += processed.ecv_records
+            part, count = processed.examination, processed.number
+            slices += (_of_part(count, each) for each in processed.records)
+            ecv += (_of_part(count, each) for each in processed.ecv_records)
             problems += part.problems
             notes += part.notes
             images += part.images
             unused.update(part.unused)
-        return {
-            **heading(examination, self.provenance),
-            "engine": pipeline.engine.name,
-            "error": "",
-            "problems": problems,
-            "notes": notes,
-            "images": images,
-            "unused": dict(unused),
-            "slices": slices,
-            "ecv": ecv,
-        }
+        if count > 1:
+            under = "under one study UID" if examination.study else "in one folder, without a study UID"
+            notes.append(f"images of {count} patients or frames of reference {under}: parts 1 to {count}")
+        return document(
+            examination,
+            self.provenance,
+            engine=pipeline.engine.name,
+            problems=problems,
+            notes=notes,
+            images=images,
+            unused=dict(unused),
+            slices=slices,
+            ecv=ecv,
+        )
 
 
 def _read(
@@ -101,6 +104,6 @@ def _read(
     return opened.examinations(), list(opened.problems), Counter(opened.skipped)
 
 
-def _without_times(record: Record) -> Record:
-    """Return the record of a slice without its times, which differ from run to run."""
-    return {name: value for name, value in record.items() if name != "times_ms"}
+def _of_part(number: int, record: Record) -> Record:
+    """Return a record with its part of the examination, without its times, which differ from run to run."""
+    return {"part": number, **{name: value for name, value in record.items() if name != "times_ms"}}

@@ -79,7 +79,7 @@ class EcvRegion(RegionValues):
     partition_standard_error: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EcvResult:
     """ECV of one slice position, on the pixels of its native map.
 
@@ -148,7 +148,7 @@ class EcvResult:
         return values * np.float32(100.0 * (1.0 - self.haematocrit.value))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Examination:
     """All results of one examination.
 

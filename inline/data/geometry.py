@@ -77,6 +77,12 @@ class SliceGeometry:
         return patient
 
 
+def perpendicular(row: tuple[float, float, float], column: tuple[float, float, float]) -> bool:
+    """Return whether both are unit vectors at right angles; some senders round them to two digits."""
+    lengths = np.linalg.norm([row, column], axis=1)
+    return bool((np.abs(lengths - 1.0) < 0.02).all()) and abs(float(np.dot(row, column))) < 0.02
+
+
 @lru_cache(maxsize=4096)
 def _normal(row: tuple[float, float, float], column: tuple[float, float, float]) -> FloatArray:
     # Each slice is compared with all others of its study.

@@ -32,7 +32,7 @@ class SliceLevel(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Contours:
     """Closed endocardial and epicardial contours of one slice.
 
@@ -175,7 +175,7 @@ class SliceMotion:
     largest_shift_mm: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SliceResult:
     """Result of one slice of one series.
 

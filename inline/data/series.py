@@ -59,7 +59,7 @@ class SeriesIdentity:
         return f"series {self.series_index} slice {self.slice_index}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MappingSeries:
     """Weighted images of one slice, sorted by time, from which a map is fitted.
 
@@ -80,7 +80,7 @@ class MappingSeries:
     signed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MapSeries:
     """Parametric map that the scanner has made.
 

@@ -20,6 +20,7 @@ from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
 from inline.mrd.header import MeasurementHeader
+from model.nifti import is_nifti
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -40,6 +41,8 @@ _LARGE: Final = 1 << 20
 _CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
 """Beginnings of numpy's messages on pixels that end too early; pydicom passes them on."""
 _NO_DICOM: Final = "{} cannot be read as DICOM: {}"
+_UNREADABLE: Final = "{}: its pixels cannot be read: {}"
+_SHORT: Final = "the file is cut off"
 _MOST_REASON: Final = 200
 _DATE: Final = re.compile(r"^([0-9]{4})([0-9]{2})([0-9]{2})$")
 _TIME: Final = re.compile(r"^([0-9]{2})([0-9]{2})([0-9]{2})(?=\.|$)")
@@ -62,11 +65,15 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def find(paths: Iterable[Path]) -> Found:
+def find(paths: Iterable[Path], alive: Callable[[], None] = lambda: None) -> Found:
     """Return the frames of all DICOM images at some paths, without pixels; each file is read once.
 
     A file or folder that cannot be read is reported, and the others are read. In a folder, files that are not
     DICOM, and those named as NIfTI, are counted; a path to such a file is a problem.
+
+    Args:
+        paths: where to look.
+        alive: is called before each file.
 
     Raises:
         ImportError: pydicom is not installed.
@@ -82,6 +89,7 @@ def find(paths: Iterable[Path]) -> Found:
             if (place := os.path.realpath(file)) in seen:
                 continue
             seen.add(place)
+            alive()
             before = len(found.problems)
             _add(file, found, copies, patients, alone=not path.is_dir())
             if len(found.problems) > before:
@@ -105,17 +113,12 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
     errors = list[OSError]()
     for file in _walk(folder, errors.append):
         try:
-            if not _is_nifti(file) and begins_as_dicom(file):
+            if not is_nifti(file) and begins_as_dicom(file):
                 return True, []
         except OSError as error:
             error.filename = str(file)  # an error of reading states none
             errors.append(error)
     return False, errors
-
-
-def _is_nifti(file: Path) -> bool:
-    """Return whether a file has a name of NIfTI: in a folder it is left to another reader, unread."""
-    return file.name.endswith((".nii", ".nii.gz"))
 
 
 def begins_as_dicom(file: Path) -> bool:
@@ -180,6 +183,8 @@ def read_pixels(frame: Frame) -> Any:
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
+    if frame.cut_off:
+        raise DicomError(_UNREADABLE.format(frame.file, _SHORT))
     try:
         with quiet():
             return pixel_array(frame.file, index=frame.index)
@@ -195,8 +200,8 @@ def read_pixels(frame: Frame) -> Any:
                 f"{frame.file}: no decoder of its pixels ({syntax.name}) is installed; install pylibjpeg "
                 "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
             ) from error
-        why = "the file is cut off" if str(error).startswith(_CUT_OFF) else reason(error)
-        raise DicomError(message("{}: its pixels cannot be read: {}", frame.file, why)) from error
+        why = _SHORT if str(error).startswith(_CUT_OFF) else reason(error)
+        raise DicomError(message(_UNREADABLE, frame.file, why)) from error
 
 
 def has_decoder(syntax: UID) -> bool:
@@ -248,7 +253,8 @@ def _add(
         alone: the file was named itself.
     """
     try:
-        begins = (alone or not _is_nifti(file)) and begins_as_dicom(file)
+        # In a folder NIfTI is left to another reader, unread.
+        begins = (alone or not is_nifti(file)) and begins_as_dicom(file)
     except OSError as error:
         found.problems.append(unread(error, file))
         return

@@ -28,7 +28,7 @@ from inline.elements.header import FrameHeader
 from inline.elements.scale import Scale, map_scale, weighted_scale
 from inline.elements.vendors import STANDARD, Time, comments, timed, times
 from inline.mrd.header import identifier
-from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.image_header import MOST_PIXEL_BYTES, ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
 from inline.mrd.text import number
@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 _ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """SOP class of enhanced MR images."""
-_MOST_FRAMES: Final = 65_536
+_MOST_FRAMES: Final = 16_384
+_UNCOMPRESSED: Final = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes of uncompressed pixels in files that are read."""
+_LEAST_BYTES: Final = 8
+"""Of a compressed frame, which is an item of its own (PS3.5 A.4)."""
 _LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 """Transfer syntaxes with loss: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
 _PERHAPS_LOSSY: Final = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
@@ -114,6 +118,7 @@ class Frame:
         weighted_scale: of the pixels with a time, or None. Of no mapping image, no scale is read.
         coloured: its pixels are numbers of colours, which nothing says to be values.
         unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
+        cut_off: the file is shorter than the pixels up to this frame.
         copies: the same image in further files; their scales are their own.
     """
 
@@ -142,6 +147,7 @@ class Frame:
     weighted_scale: Scale | None
     coloured: bool
     unreadable_time: str = ""
+    cut_off: bool = False
     copies: tuple[Frame, ...] = ()
 
     @property
@@ -212,8 +218,8 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     """Yield the frames of a DICOM image, read without its pixels.
 
     Raises:
-        DicomError: the number of frames, or the size of the image, is none, or the pixels of a frame that may
-            be a mapping image do not end at the lowest bit.
+        DicomError: the number of frames, or the size of the image, is none or above a limit, or the pixels of
+            a frame that may be a mapping image do not end at the lowest bit.
     """
     count = _integer(image.get("NumberOfFrames")) or 1
     columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
@@ -221,17 +227,33 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
         raise DicomError(f"{file}: it states {count} frames; 1 to {_MOST_FRAMES} are read")
     if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
+    if (size := pixel_bytes(image)) > MOST_PIXEL_BYTES:
+        raise DicomError(
+            f"{file}: its images have {size} bytes of pixels each; at most {MOST_PIXEL_BYTES} are read"
+        )
+    least = size if image.file_meta.get("TransferSyntaxUID") in _UNCOMPRESSED else _LEAST_BYTES
+    held = file.stat().st_size // least
     stored, high = (_integer(image.get(name)) for name in ("BitsStored", "HighBit"))
     shifted = stored is not None and high is not None and high != stored - 1
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
     for index, header in enumerate(FrameHeader.of_frames(image, count)):
         frame = _frame(header, file, index, (columns, rows), alone=count == 1)
+        frame = replace(frame, cut_off=index >= held)
         if shifted and _may_be_mapping(frame.recognised, frame.times):
             raise DicomError(
                 f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), which are not read"
             )
         yield frame
+
+
+def pixel_bytes(image: Dataset) -> int:
+    """Return the bytes of the pixels of one frame, decoded; 0 where no size is stated."""
+    rows, columns, samples = (
+        _integer(image.get(name)) or 0 for name in ("Rows", "Columns", "SamplesPerPixel")
+    )
+    bits = _integer(image.get("BitsAllocated")) or 0
+    return rows * columns * max(samples, 1) * max(bits // 8, 1)
 
 
 def _may_be_mapping(recognised: Recognised | str, stated: Sequence[float | None]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
@@ -47,6 +47,7 @@ class DicomFiles:
     _frames: tuple[Frame, ...] = field(repr=False)
     _settings: AssemblySettings
     _broken: Collection[str]
+    _alive: Callable[[], None] = field(repr=False)
 
     def examinations(self) -> Iterator[AcquiredExamination]:
         """Yield the examinations, one at a time: the images of one study and patient in one frame of
@@ -58,11 +59,14 @@ class DicomFiles:
         dated = [frame for _, members in by_study for frame in on_one_day(list(members))]
         ordered = sorted(dated, key=_examination)
         for _, members in groupby(ordered, key=_examination):
-            yield _assemble(list(members), self._settings, self._broken)
+            yield _assemble(list(members), self._settings, self._broken, self._alive)
 
 
 def open_dicom(
-    paths: Iterable[Path], settings: AssemblySettings | None = None, broken: Collection[str] = ()
+    paths: Iterable[Path],
+    settings: AssemblySettings | None = None,
+    broken: Collection[str] = (),
+    alive: Callable[[], None] = lambda: None,
 ) -> DicomFiles:
     """Read the headers of all DICOM images at some paths: files, folders, DICOMDIR.
 
@@ -70,12 +74,13 @@ def open_dicom(
         paths: where to look.
         settings: how images become series; None for the defaults.
         broken: Series Instance UIDs whose sending was broken off.
+        alive: is called before each file and each image.
 
     Raises:
         DicomError: there is no file at a path.
         ImportError: pydicom is not installed.
     """
-    found: Found = find(paths)
+    found: Found = find(paths, alive)
     return DicomFiles(
         tuple(found.problems),
         frozenset(found.unread),
@@ -83,6 +88,7 @@ def open_dicom(
         tuple(found.frames),
         settings or AssemblySettings(),
         broken,
+        alive,
     )
 
 
@@ -107,7 +113,7 @@ def _examination(frame: Frame) -> tuple[str, str, str]:
 
 
 def _assemble(
-    frames: list[Frame], settings: AssemblySettings, broken: Collection[str]
+    frames: list[Frame], settings: AssemblySettings, broken: Collection[str], alive: Callable[[], None]
 ) -> AcquiredExamination:
     """Return the series of one examination."""
     header = read_measurement(frames[0])
@@ -119,11 +125,12 @@ def _assemble(
     slices = number_slices(series_of.values())
     for number, members in series_of.items():
         for counted in count(members, number, slices):
+            alive()
             try:
                 found += assembler.add(read.image(counted), 0.0)
             except MyostreamError as error:
-                read.problems.append(error.message)
-                read.unread.add(counted.frame.file)
+                read.lost += 1
+                read.problems.setdefault(counted.frame.file, error.message)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
         for place, slice_ in read.slices.items():
             if place[0] == number:
@@ -138,10 +145,10 @@ def _assemble(
     return AcquiredExamination(
         name=str(_common(each.file for each in frames)),
         series=series,
-        images=account.images + len(read.problems),
+        images=account.images + read.lost,
         unused=account.unused,
-        problems=tuple(read.problems),
-        unread=frozenset(read.unread),
+        problems=tuple(read.problems.values()),
+        unread=frozenset(read.problems),
         files={each.identity: tuple(read.at(each.identity).files) for each in series},
         header=header,
     )
@@ -176,14 +183,14 @@ class _Read:
 
     Attributes:
         slices: by number of the series and of the slice.
-        problems: a sentence for each image that could not be read.
-        unread: files of these images.
+        problems: a sentence for each file with images that could not be read.
+        lost: number of these images.
         times: ``set`` and time, ms, of the weighted images in the order of acquisition.
     """
 
     slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    unread: set[Path] = field(default_factory=set)
+    problems: dict[Path, str] = field(default_factory=dict)
+    lost: int = 0
     times: dict[Acquisition, list[tuple[int, float]]] = field(default_factory=dict)
 
     def of(self, series: int, slice_: int) -> _Slice:

@@ -60,14 +60,15 @@ def engines(settings: Settings) -> Iterator[Finding]:
             engine = load_engine(name, tensors, weights)
             took_ms = _time(engine, reference)
         except Exception as error:  # of any kind: the reason why this engine does not run here
+            reason = str(error) or type(error).__name__
             if stated and name == settings.engine:
                 yield problem(
-                    part, f"is set and cannot be used: {error}", 'choose another, or engine = "auto"'
+                    part, f"is set and cannot be used: {reason}", 'choose another, or engine = "auto"'
                 )
             elif isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == "torch":
                 yield good(part, "torch is not installed: no training, no GPU")
             else:
-                yield warning(part, f"cannot be used: {error}")
+                yield warning(part, f"cannot be used: {reason}")
             continue
         use = f"replaces {used} if that fails" if used else "is used"
         used = used or name

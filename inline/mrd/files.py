@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import image_header_dtype
 
 from inline.data.time_stamps import past_midnight
 from inline.mrd.image_header import DATA_TYPES
@@ -23,9 +22,11 @@ from inline.mrd.layouts import (
     datasets,
     image_set,
     is_measurement,
+    member,
     read_text,
     reading,
 )
+from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 from inline.mrd.protocol import MRD2, MRD2_SIGNATURE
 from inline.mrd.text import as_utf8, decode
@@ -33,8 +34,9 @@ from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
 
+_NAMED: Final = "process or replay with --group"
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
-_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images"
+_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images (links are not followed)"
 
 
 class ImageFile:
@@ -63,6 +65,7 @@ class ImageFile:
             if _is_mrd2(file):
                 raise FileError(f"{file} is an {MRD2}") from error
             raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
+        self.notes: list[str] = []
         try:
             self.name = self._chosen(file, group)
             self._group: Any = self._file[self.name]
@@ -73,7 +76,7 @@ class ImageFile:
         except BaseException:
             self._file.close()
             raise
-        self.notes = [note for each in self._sets for note in each.notes]
+        self.notes += [note for each in self._sets for note in each.notes]
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +92,7 @@ class ImageFile:
     @property
     def header_bytes(self) -> bytes:
         """XML header as it is stored; empty where the file has none."""
-        stored = self._group.get("xml")
+        stored = member(self._group, "xml")
         if not isinstance(stored, h5py.Dataset):
             return b""
         return next(iter(read_text(stored, f"{self.name}/xml")), b"")
@@ -113,9 +116,10 @@ class ImageFile:
 
     def _chosen(self, file: Path, group: str) -> str:
         with reading(str(file)):
-            if group and isinstance(named := self._file.get(group), h5py.Group) and any(datasets(named)):
+            named = member(self._file, group)
+            if group and isinstance(named, h5py.Group) and any(datasets(named)):
                 return group
-            groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
+            groups = [name for name in self._file if isinstance(member(self._file, name), h5py.Group)]
             holders = [name for name in (*groups, "/") if any(datasets(self._file[name]))]
             is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
         if not holders:
@@ -123,8 +127,13 @@ class ImageFile:
         if group:
             raise FileError(f"{file} has no group {group!r} with images; it has: {', '.join(holders)}")
         if "dataset" not in holders and len(holders) > 1:
-            raise FileError(f"{file} has images in the groups {', '.join(holders)}; name the one to read")
-        return "dataset" if "dataset" in holders else holders[0]
+            raise FileError(
+                f"{file} has images in the groups {', '.join(holders)}; name the one to read: {_NAMED}"
+            )
+        name = "dataset" if "dataset" in holders else holders[0]
+        if others := ", ".join(each for each in holders if each != name):
+            self.notes.append(f"images in the groups {others} are not read; {_NAMED} reads one of them")
+        return name
 
 
 class _Sink(FileIO):

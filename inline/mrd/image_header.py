@@ -10,6 +10,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+MOST_PIXEL_BYTES: Final = 256 * 2**20
+"""Of the decoded pixels of an image that is read, from whatever source."""
+
 
 class ImageType(IntEnum):
     """Kind of the pixels."""

@@ -6,6 +6,7 @@ their names, pixels to the type that the header states. Lossy conversions are re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from inline.data.errors import MyostreamError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 
 COMPLEX: Final = {
@@ -30,10 +31,14 @@ _DAMAGE: Final = 0.01
 """Largest change of a pixel that a conversion may cause, as a share of the image's bright pixels."""
 _MOST_IMAGES: Final = 1 << 20
 _MOST_BYTES: Final = 512 * 2**20
-"""Of the pixels of an image, and of all texts of a set.
+"""Of the pixels of an image, of a chunk, and of all texts of a set.
 
 A few bytes of a file can state any size: HDF5 fills in values that are not stored.
 """
+_CACHED: Final = 1 << 20
+"""Bytes of a chunk that HDF5 keeps; a larger one is unpacked anew for each image in it."""
+_MOST_UNPACKED: Final = 16 * 2**30
+"""Bytes that are unpacked so for all images of a set."""
 
 
 class FileError(MyostreamError):
@@ -89,9 +94,21 @@ class ImageSet:
         return Image(header, self.attributes[place], pixels.tobytes())
 
 
+def member(group: Any, path: str) -> Any:
+    """Return a member of a group; None without one. Links are not followed: they may lead to any file."""
+    for name in filter(None, path.split("/")):
+        if not isinstance(group, h5py.Group):
+            return None
+        links, stored = group.id.links, name.encode("utf-8", "surrogateescape")
+        if not links.exists(stored) or links.get_info(stored).type != h5py.h5l.TYPE_HARD:
+            return None
+        group = group[name]
+    return group
+
+
 def is_measurement(group: Any) -> bool:
     """Return whether a group has the header or the raw data of a measurement."""
-    return "xml" in group or _is_raw(group.get("data"))
+    return "xml" in group or _is_raw(member(group, "data"))
 
 
 def _is_raw(data: Any) -> bool:
@@ -99,13 +116,31 @@ def _is_raw(data: Any) -> bool:
     return isinstance(data, h5py.Dataset) and "head" in (data.dtype.names or ())
 
 
+def _refuse_foreign(dataset: Any) -> None:
+    """Refuse values of other files, and chunks that no memory holds.
+
+    Raises:
+        ValueError: the dataset has such.
+    """
+    if dataset.external or dataset.is_virtual:
+        raise ValueError("its values lie in other files, which are not read")
+    if _chunk(dataset) > _MOST_BYTES:
+        raise ValueError(f"it has chunks of {_chunk(dataset)} bytes; at most {_MOST_BYTES} are read")
+
+
+def _chunk(dataset: Any) -> int:
+    """Return the bytes of a chunk; 0 without chunks."""
+    return math.prod(dataset.chunks) * int(dataset.dtype.itemsize) if dataset.chunks else 0
+
+
 def read_text(dataset: Any, name: str) -> list[bytes]:
     """Return the texts of a dataset of strings of any kind, in their order.
 
     Raises:
-        FileError: they are no strings.
+        FileError: they are no strings, or too large.
     """
     with reading(_described(name, dataset)):
+        _refuse_foreign(dataset)
         size = (dataset.size or 0) * dataset.dtype.itemsize
         if size > _MOST_BYTES:
             raise ValueError(f"it has {size} bytes; at most {_MOST_BYTES} are read")
@@ -113,9 +148,25 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
             return [bytes(np.asarray(dataset[()]).tobytes())]
         if h5py.check_string_dtype(dataset.dtype) is None:
             raise TypeError("it is no text")
-        values = dataset[()]
-        flat = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else [values]
-        return [value if isinstance(value, bytes) else str(value).encode() for value in flat]
+        return _variable(dataset) if dataset.dtype.kind == "O" else np.ravel(dataset[()]).tolist()
+
+
+def _variable(dataset: Any) -> list[bytes]:
+    """Return texts of variable length. They may share one stored text, which is no longer than the file."""
+    if not dataset.shape:
+        return [dataset[()]]
+    if len(_long(dataset.shape)) > 1:
+        raise TypeError("its texts lie along several axes")
+    axis = int(np.argmax(dataset.shape))
+    step = max(_MOST_BYTES // 8 // dataset.file.id.get_filesize(), 1)
+    texts: list[bytes] = []
+    size = 0
+    for start in range(0, dataset.shape[axis], step):
+        texts += np.ravel(dataset[(slice(None),) * axis + (slice(start, start + step),)]).tolist()
+        size += sum(map(len, texts[start:]))
+        if size > _MOST_BYTES:
+            raise ValueError(f"its texts have more than {_MOST_BYTES} bytes")
+    return texts
 
 
 def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
@@ -125,12 +176,12 @@ def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
     ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
     """
     for name in group:
-        item = group.get(name)
+        item = member(group, name)
         if isinstance(item, h5py.Group):
-            data, header, attributes = item.get("data"), item.get("header"), item.get("attributes")
+            data, header, attributes = (member(item, each) for each in ("data", "header", "attributes"))
         elif name.endswith(".img"):
             stem = name.removesuffix(".img")
-            data, header, attributes = item, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
+            data, header, attributes = item, member(group, f"{stem}.head"), member(group, f"{stem}.attrib")
         else:
             continue
         # Raw data lies in a dataset of the same name.
@@ -147,10 +198,15 @@ def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
     described = _described(name, data)
     if not isinstance(header, h5py.Dataset):
         raise FileError(f"{described} has no image headers; they must lie beside it")
+    with reading(described):
+        _refuse_foreign(data)
+        if data.dtype.hasobject:
+            raise TypeError("it holds no numbers")
     missing = _NEEDED - set(header.dtype.names or ())
     if missing:
         raise FileError(f"{described} has headers without {', '.join(sorted(missing))}")
     with reading(_described(name, header)):
+        _refuse_foreign(header)
         if (header.size or 0) > _MOST_IMAGES:
             raise ValueError(f"it has {header.size} elements; at most {_MOST_IMAGES} images are read")
         headers = np.asarray(header.astype(image_header_dtype)[()]).reshape(-1)
@@ -165,6 +221,12 @@ def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
                     f"{described} does not hold images of the size in its headers, {_times(shape)}"
                 )
         count = min(len(headers), data.shape[0])
+        chunk = _chunk(data)
+        if chunk > _CACHED and data.chunks[0] > 1 and chunk * count > _MOST_UNPACKED:
+            raise FileError(
+                f"{described} has chunks of {chunk} bytes, which are read anew for each of their images; "
+                "write chunks of one image (h5repack -l)"
+            )
         if len(headers) != data.shape[0]:
             notes.append(f"{described} has {len(headers)} headers; {count} images are read")
     for number in np.unique(headers["data_type"]):

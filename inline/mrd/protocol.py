@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from inline.data.errors import ProtocolError
-from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, ImageHeader
+from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, MOST_PIXEL_BYTES, ImageHeader
 from inline.mrd.messages import (
     Acquisition,
     Close,
@@ -59,7 +59,7 @@ class Limits:
 
     text_bytes: int = 16 * 2**20
     attribute_bytes: int = 4 * 2**20
-    pixel_bytes: int = 256 * 2**20
+    pixel_bytes: int = MOST_PIXEL_BYTES
     raw_bytes: int = 64 * 2**20
 
 

@@ -16,6 +16,7 @@ from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.offline.errors import SourceError
+from inline.offline.limits import check_regular, check_size
 from inline.settings import AssemblySettings
 
 _SUFFIXES: Final = (".npz", ".npy", ".cfl", ".hdr")
@@ -81,6 +82,7 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
     count, slices, rows, columns = images.shape
     if max(count, slices, rows, columns) > 65_535:
         raise SourceError(f"{file} has the shape {images.shape}; at most 65535 of each are read")
+    check_size(file, (rows, columns), images.itemsize)
     header = ImageHeader(
         field_of_view=(columns * spacing[0], rows * spacing[1], 0.0),
         position=(float("nan"),) * 3,
@@ -178,6 +180,10 @@ def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
             if "images" not in content:
                 raise SourceError(f"{file} has no array 'images'; it has: {', '.join(content.files)}")
             others = [name for name in (*_STORED.values(), "pixel_spacing_mm") if name in content]
+            members = {f"{name}{suffix}" for name in ("images", *others) for suffix in ("", ".npy")}
+            # zipfile reads no more of a member than this, and numpy makes no array of less than it states.
+            stored = [each.file_size for each in content.zip.infolist() if each.filename in members]
+            check_size(file, (sum(stored), 1, 1), 1)
             return _numeric(content["images"], file), {
                 name: _real(content[name], name, file) for name in others
             }
@@ -203,6 +209,8 @@ def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """Return images ``(n, slices, rows, columns)`` of a cfl with its hdr."""
     head, data = bart_files(file)
     try:
+        check_regular(head)
+        check_regular(data)
         lines = head.read_text(encoding="ascii", errors="replace").splitlines()
         at = next(number for number, line in enumerate(lines) if line.startswith("# Dimensions"))
         shape = [int(size) for size in lines[at + 1].split()]

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -28,9 +28,11 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
 from inline.offline.errors import SourceError
+from inline.offline.limits import check_regular, check_size
 from inline.settings import AssemblySettings
+from model.nifti import is_nifti
 
-_NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)\.nii(?:\.gz)?")
+_NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)(?i:\.nii(?:\.gz)?)")
 _PARTS: Final = {
     "mag": ImageType.MAGNITUDE,
     "phase": ImageType.PHASE,
@@ -40,6 +42,8 @@ _PARTS: Final = {
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
 _IN_DATA_SET: Final = re.compile(r"anat|(?:sub|ses)-[A-Za-z0-9+]+")
 """Names of the folders below the top of a BIDS data set."""
+OTHER_SUFFIX: Final = "NIfTI image without the suffix IRT1, T1map or T2map"
+"""Reason why a file of a folder is not read."""
 _LONGEST_STATED: Final = 1e6
 """Inversion time above which it is one in neither s nor ms."""
 _FIELDS_T: Final = 0.1, 20.0
@@ -62,48 +66,54 @@ _IN_MS: Final = (
 _MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 
 
-def is_nifti(path: Path) -> bool:
-    """Return whether a file has a name of NIfTI."""
-    return path.name.endswith((".nii", ".nii.gz"))
-
-
 def images_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that have a name of NIfTI; what cannot be listed is left out."""
     return filter(is_nifti, files_below(folder, lambda error: None))
 
 
-def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return the files of each series: a map, or the images of an inversion recovery, each once.
+def is_named(file: Path) -> bool:
+    """Return whether a file is named by a suffix that is read."""
+    return _NAME.fullmatch(file.name) is not None
 
-    Of one file of an inversion recovery, the others of its folder are found.
+
+def find(paths: Sequence[Path]) -> tuple[list[tuple[Path, ...]], int]:
+    """Return the files of each series, and the number of files in folders that are named by another suffix.
+
+    A series is a map, or the images of an inversion recovery, each once. Of one file of an inversion
+    recovery, the others of its folder are found.
 
     Raises:
         SourceError: a file is named by another suffix than the three.
     """
     series: dict[tuple[str, str, str], dict[str, Path]] = {}
+    unnamed = set[str]()
     for path in paths:
         for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
             if name is None:
                 if path.is_dir():
+                    unnamed.add(os.path.realpath(file))
                     continue
                 raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
-            base = _ENTITY.sub("", name["base"])
+            base = _ENTITY.sub("", name["base"]) if name["suffix"] == "IRT1" else name["base"]
             # Several paths may lead to a folder. Links to files alone are not followed: DataLad's lead away.
             known = series.setdefault((os.path.realpath(file.parent), base, name["suffix"]), {})
-            others = file.parent.glob("*_IRT1.nii*") if name["suffix"] == "IRT1" else ()
+            others = file.parent.glob("*_IRT1.*") if name["suffix"] == "IRT1" else ()
             for each in (file, *(other for other in others if _same(other, base))):
                 known.setdefault(each.name, each)
-    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()]
+    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()], len(unnamed)
 
 
 def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExamination:
     """Return the examination of one series of :func:`find`.
 
     Raises:
-        SourceError: a file or its sidecar cannot be read.
+        SourceError: a file or its sidecar cannot be read, or an image is there twice, compressed and not.
         ImportError: nibabel is not installed.
     """
+    for one, other in pairwise(files):
+        if _sidecar(one) == _sidecar(other):
+            raise SourceError(f"{one} and {other} are both {_sidecar(one).stem}; remove one of them")
     name = _NAME.fullmatch(files[0].name)
     assert name is not None
     quantity = name["suffix"][:2]
@@ -135,12 +145,15 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
     import nibabel
 
     try:
+        check_regular(file)
         stored = nibabel.load(file)
         shape = (*stored.shape, 1, 1)[:4] if len(stored.shape) < 5 else stored.shape
         if len(shape) != 4 or shape[3] != len(meta):
             raise SourceError(
                 f"{file} has the shape {stored.shape}; columns, rows, slices and {len(meta)} times are read"
             )
+        # Scaled pixels are read as float64.
+        check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
         affine = np.asarray(stored.affine, dtype=np.float64)
         affine[:3] *= _MM.get(stored.header.get_xyzt_units()[0], 1.0)
         # Without either code a file states pixel sizes alone (nifti1.h, method 1): the affine of nibabel has
@@ -275,12 +288,13 @@ def _has_image(sidecar: Path) -> bool:
 
 
 def _sidecar(file: Path) -> Path:
-    return file.with_name(re.sub(r"\.nii(\.gz)?$", ".json", file.name))
+    return file.with_name(re.sub(r"(?i)\.nii(\.gz)?$", ".json", file.name))
 
 
 def _content(sidecar: Path) -> dict[str, Any]:
     """Return the content of a sidecar; empty where there is none."""
     try:
+        check_regular(sidecar)
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
         content = json.loads(sidecar.read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
 from inline.offline.errors import SourceError
 from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
+from model.nifti import is_nifti
 
 
 @dataclass(slots=True)
@@ -30,7 +31,8 @@ class Sources:
         options: of arrays.
         group: HDF5 group of MRD files; empty for the only one.
         problems: a sentence for each file or folder that cannot be read; complete with the last examination.
-        skipped: number of DICOM files that are no MR images by what they are.
+        skipped: number of files that are not read by what they are: DICOM files that are no MR images, NIfTI
+            images of other suffixes.
     """
 
     settings: AssemblySettings
@@ -50,7 +52,9 @@ class Sources:
             ImportError: a package that reads a kind of file is not installed.
         """
         dicom, niftis, files = self._sorted(paths)
-        series = nifti.find(niftis)
+        series, others = nifti.find(niftis)
+        if others:
+            self.skipped[nifti.OTHER_SUFFIX] = others
         if series:
             import_module("nibabel")
         opened = open_dicom(dicom, self.settings) if dicom else None
@@ -90,9 +94,9 @@ class Sources:
             if not path.exists():
                 raise SourceError(f"there is no file or folder {path}")
             if path.is_dir():
-                has_nifti = any(True for _ in nifti.images_below(path))
+                images = list(nifti.images_below(path))
                 has_dicom, errors = holds_dicom(path)
-                if has_nifti:
+                if images:
                     # Links to missing files are usual in BIDS data: DataLad fetches what is needed.
                     missing = FileNotFoundError
                     self.problems += [unread(each) for each in errors if not isinstance(each, missing)]
@@ -103,9 +107,14 @@ class Sources:
                         f"{path} holds neither DICOM files nor NIfTI images; "
                         "MRD files and arrays are given by name"
                     )
+                if images and not has_dicom and not any(map(nifti.is_named, images)):
+                    raise SourceError(
+                        f"{path} holds NIfTI images, but none named by a suffix that is read: "
+                        "_IRT1, _T1map or _T2map"
+                    )
                 dicom += [path] if has_dicom else []
-                niftis += [path] if has_nifti else []
-            elif nifti.is_nifti(path):
+                niftis += [path] if images else []
+            elif is_nifti(path):
                 niftis.append(path)
             elif is_array(path) or is_mrd(path):
                 # BART's header and data are one array.

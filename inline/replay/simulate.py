@@ -8,7 +8,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import ismrmrd.xsd as xsd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from inline.contouring.aha import RIGHT_ANTERIOR
 from inline.contouring.slice_level import TO_APEX
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
+from inline.mrd.library import xsd
 from inline.mrd.messages import Image
 from model.output import atomic_output
 

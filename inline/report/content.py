@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Self
 
 import numpy as np
@@ -56,6 +56,17 @@ class ExaminationInfo:
     field_strength: float | None = None
     weights: str = ""
     engine: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the types.
+
+        Raises:
+            ValueError: a field other than ``field_strength`` is no text.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name != "field_strength" and not isinstance(value, str):
+                raise ValueError(f"{each.name} is a text, not a {type(value).__name__}")
 
     @classmethod
     def of_header(cls, header: MeasurementHeader, *, weights: str = "", engine: str = "") -> Self:

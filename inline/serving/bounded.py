@@ -8,8 +8,12 @@ import socketserver
 import threading
 import time
 from contextlib import suppress
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, BinaryIO, Final, cast
+
+_HEADER_BYTES: Final = 1 << 14
+"""Of the headers of a request; http.server alone would hold 100 lines of 64 KiB."""
 
 
 class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -64,12 +68,40 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
 
+class _Headers:
+    """Lines of a request, up to a number of bytes."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self._lines, self._left = lines, _HEADER_BYTES
+
+    def readline(self, most: int) -> bytes:
+        """Return the next line.
+
+        Raises:
+            LineTooLong: the lines are longer in all than is read.
+        """
+        line = self._lines.readline(min(most, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("headers")
+        return line
+
+
 class QuietHandler(BaseHTTPRequestHandler):
     """Request that states no versions and logs nothing: requests hold texts of a client."""
 
     def version_string(self) -> str:
         """Return the name of the server, without versions."""
         return "myostream"
+
+    def parse_request(self) -> bool:
+        """Read the headers; those that are too long are refused with the status 431."""
+        lines = self.rfile
+        self.rfile = cast(Any, _Headers(cast(BinaryIO, lines)))
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = lines
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""

@@ -204,8 +204,9 @@ class FallbackEngine:
                 engine = factory()
                 self_test = None if self._reference is None else run_self_test(engine, self._reference)
             except Exception as error:
-                self._failures.append(f"{name}: {error}")
-                _log.warning("the engine %s is not used: %s", name, error)
+                reason = str(error) or type(error).__name__  # a MemoryError has no text
+                self._failures.append(f"{name}: {reason}")
+                _log.warning("the engine %s is not used: %s", name, reason)
             else:
                 now = self._clock()
                 return _Loaded(engine, self_test, used=now, verified=now)

@@ -394,8 +394,8 @@ def _stem(path: Path) -> str:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return what a folder holds, by name, without what systems and editors hide there."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    """Return what a folder holds, by name, without pipes and what systems and editors hide there."""
+    return sorted(path for path in folder.iterdir() if not (path.name.startswith(".") or path.is_fifo()))
 
 
 def _level(name: str) -> str:

@@ -14,6 +14,7 @@ from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import PixelGrid
 from model.evaluation.errors import CaseError
 from model.frame import Frame
+from model.nifti import is_nifti
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
@@ -68,11 +69,6 @@ def dicom_header(path: Path) -> Any:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except Exception as error:
         raise CaseError(f"{path} cannot be read: {error}") from error
-
-
-def is_nifti(path: Path) -> bool:
-    """Return whether a file is named as NIfTI."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def stated_grid(path: Path) -> PixelGrid | None:

@@ -22,7 +22,8 @@ from model.evaluation.contours_in.outlines import (
 )
 from model.evaluation.contours_in.study import is_study_layout, study_outlines
 from model.evaluation.errors import CaseError
-from model.evaluation.images import dicom_header, is_nifti, read_image, stated_grid
+from model.evaluation.images import dicom_header, read_image, stated_grid
+from model.nifti import is_nifti
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]
@@ -32,6 +33,8 @@ CONTOURS: Final = (".json", ".con", WORKSPACE)
 """Suffixes of files with contours, beside those of images and masks."""
 _SAME_SIZE: Final = 0.01
 """Share by which the pixel size of a mask may differ from its map's."""
+_HARDLY: Final = 0.1
+"""Border of a cavity on background, as through a gap in its wall, by that on the wall (chosen)."""
 
 
 def read_labels(path: Path, image: MapImage) -> Labels | None:
@@ -93,13 +96,35 @@ def checked_mask(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> La
     """Return a mask as labels.
 
     Raises:
-        CaseError: it has another shape than its image, or other values than 0, 1 and 2.
+        CaseError: it has another shape than its image, other values than 0, 1 and 2, or 1 and 2 exchanged.
     """
     if labels.shape != shape:
         raise CaseError(f"the mask of {path} is {labels.shape}, its image {shape}")
     if not set(np.unique(labels)) <= {0, 1, 2}:
         raise CaseError(f"the mask of {path} has other values than 0 background, 1 cavity, 2 myocardium")
-    return labels.astype(np.uint8)
+    checked = labels.astype(np.uint8)
+    if _are_exchanged(checked):
+        raise CaseError(
+            f"the mask of {path} has 1 and 2 exchanged: 2 lies inside of 1, but 1 is the cavity and 2 the "
+            "myocardium around it"
+        )
+    return checked
+
+
+def _are_exchanged(labels: Labels) -> bool:
+    """Return whether 2 borders on hardly any background, but 1 on more of it than on 2.
+
+    The wall borders on background around the ring, also where the image cuts it off, where it has a gap, and
+    where it is a part of a ring.
+    """
+    first, second = (
+        np.concatenate([labels[rows].ravel(), labels[:, rows].ravel()])
+        for rows in (slice(1, None), slice(None, -1))
+    )
+    pairs = np.bincount(3 * first + second, minlength=9).reshape(3, 3)
+    borders = pairs + pairs.T
+    common = borders[1, 2]
+    return bool(common and borders[0, 2] < _HARDLY * common and borders[0, 1] > common)
 
 
 def _read_object(path: Path, image: MapImage) -> Labels:

@@ -72,7 +72,7 @@ def _grid(grid: RateGrid, times: Tensor, *, offset: bool) -> tuple[Tensor, Tenso
 
 def _molli_fields(magnitude: Tensor, times: Tensor, signed: bool) -> tuple[Tensor, ...]:
     """Return the fields of :class:`MolliFit` of pixels ``(times, pixels)``, times ascending."""
-    n, pixels = magnitude.shape
+    n = len(times)
     log_rates, directions = _grid(molli.GRID, times, offset=True)
     signs = 1.0 - 2.0 * torch.ones(n, n, device=times.device).tril(-1)
     usable = magnitude.isfinite().all(0)
@@ -89,15 +89,13 @@ def _molli_fields(magnitude: Tensor, times: Tensor, signed: bool) -> tuple[Tenso
             along.addcmul_(directions[:, k - 1 : k], y[k - 1], value=-2.0)
         by_decay.append(along.abs().amax(dim=0))
     explained = (signs[: len(by_decay)] @ y).square() / n + torch.stack(by_decay).square()
-    negative = explained.argmax(dim=0)
-    most = explained.gather(0, negative[None])[0]
-    explained.scatter_(0, negative[None], 0.0)
-    second = explained.amax(dim=0)
-
     # The grid undershoots each peak a little, so a polarity almost as good may be the better one at the top.
-    rival = (most - second < molli.RIVAL).nonzero()[:, 0]
-    negative = torch.cat([negative, explained.index_select(1, rival).argmax(dim=0)])
-    signal = torch.cat([y, y.index_select(1, rival)], dim=1)
+    # Where all images are 0 every polarity is the same.
+    most, best = explained.max(dim=0)
+    climbed = (explained > most - molli.RIVAL) & usable
+    climbed.scatter_(0, best[None], True)
+    negative, pixel = climbed.nonzero(as_tuple=True)
+    signal = y.index_select(1, pixel)
     signal = torch.where(torch.arange(n, device=y.device)[:, None] < negative, -signal, signal)
     start = (directions @ signal).abs().argmax(dim=0)
     rate, inside = climb(signal - signal.mean(0), times, start, log_rates, offset=True)
@@ -106,11 +104,13 @@ def _molli_fields(magnitude: Tensor, times: Tensor, signed: bool) -> tuple[Tenso
     slope = (centred * signal).sum(0) / centred.square().sum(0)
     squares = (signal - signal.mean(0) - slope * centred).square().sum(0)
 
-    better = (squares[pixels:] < squares[rival]).nonzero()[:, 0]
-    for values in (negative, signal, rate, inside, decay, centred, slope, squares):
-        values.index_copy_(-1, rival[better], values.index_select(-1, pixels + better))
-    negative, signal, rate, inside, decay, centred, slope, squares = (
-        values[..., :pixels] for values in (negative, signal, rate, inside, decay, centred, slope, squares)
+    # The candidate of each pixel that leaves least; NaN leaves more than any, and less than none.
+    left, candidate = torch.full_like(explained, torch.inf), torch.zeros_like(explained, dtype=torch.int64)
+    left[negative, pixel] = squares.nan_to_num(nan=torch.finfo(squares.dtype).max)
+    candidate[negative, pixel] = torch.arange(len(pixel), device=y.device)
+    chosen = candidate.gather(0, left.argmin(dim=0, keepdim=True))[0]
+    negative, signal, rate, inside, decay, slope, squares = (
+        values.index_select(-1, chosen) for values in (negative, signal, rate, inside, decay, slope, squares)
     )
 
     b = -slope

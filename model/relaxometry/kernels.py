@@ -38,9 +38,8 @@ _X, _LOW, _HIGH, _RATE, _CLIMBING = (LANES * row for row in range(5))
 _EY, _EY_T, _EY_TT, _EE, _EE_T, _EE_TT, _E, _E_T, _E_TT = (LANES * row for row in range(5, 14))
 _MEAN, _MEAN_E, _MEAN_W, _EW, _WW, _VARIANCE, _SCALE, _SQUARES = (LANES * row for row in range(14, 22))
 _WORK: Final = 22 * LANES
-# Likewise of the search for the polarity.
-_SUM, _TOP, _TOP_AT, _BEST, _BEST_K, _BEST_AT, _NEXT, _NEXT_K, _NEXT_AT = (LANES * row for row in range(9))
-_SEARCH: Final = 9 * LANES
+# Likewise of the search for the polarity; from ``_EACH`` on what each polarity explains, then its rate.
+_SUM, _BEST, _BEST_K, _NEXT, _EACH = (LANES * row for row in range(5))
 
 # Sums may be reordered and fused; infinity and NaN keep their meaning.
 _ARITHMETIC: Final = {"contract", "reassoc", "nsz", "arcp"}
@@ -70,7 +69,8 @@ def fit_molli(
         times: inversion times, ms.
         log_rates: of the grid, ascending and even, ``(rates,)``.
         directions: unit vectors along the grid's exponentials less their mean, ``(rates, times)``.
-        rival: how much less of the signal a second polarity may explain at the grid, to be climbed as well.
+        rival: how much less of the signal than the best another polarity may explain at the grid, to be
+            climbed as well.
         longest: T1 beyond which the fit has failed, ms.
         fields: written: T1, its standard deviation, T1*, A, B, R2, each ``(pixels,)``; 0 where failed.
         negative: written: number of negative images ``(pixels,)``.
@@ -79,12 +79,13 @@ def fit_molli(
     """
     n, pixels = magnitude.shape
     polarities = 1 if signed else n
-    work, search = np.empty(_WORK, np.float32), np.empty(_SEARCH, np.float32)
+    work, search = np.empty(_WORK, np.float32), np.empty(_EACH + 2 * polarities * LANES, np.float32)
+    rates = _EACH + polarities * LANES
     signal, along = np.empty(n * LANES, np.float32), np.empty(len(log_rates) * LANES, np.float32)
     y, scale = np.empty(n * _TILE, np.float32), np.empty(_TILE, np.float32)
     least = np.empty(_TILE, np.float32)
-    lane, flips = np.empty(2 * _TILE, np.int64), np.empty(2 * _TILE, np.int64)
-    start = np.empty(2 * _TILE, np.int64)
+    lane, flips = np.empty(polarities * _TILE, np.int64), np.empty(polarities * _TILE, np.int64)
+    start = np.empty(polarities * _TILE, np.int64)
     for origin in range(0, pixels, _TILE):
         count = min(_TILE, pixels - origin)
         _load(magnitude, origin, count, y, scale, signed)
@@ -93,14 +94,17 @@ def fit_molli(
             _take(signal, y, group, n)
             _search(search, along, signal, n, polarities, directions)
             for p in range(min(LANES, count - group)):
-                lane[group + p] = group + p
-                flips[group + p] = int(search[_BEST_K + p])
-                start[group + p] = int(search[_BEST_AT + p])
-                if search[_BEST + p] - search[_NEXT + p] < rival:
-                    lane[candidates] = group + p
-                    flips[candidates] = int(search[_NEXT_K + p])
-                    start[candidates] = int(search[_NEXT_AT + p])
-                    candidates += 1
+                best = int(search[_BEST_K + p])
+                lane[group + p], flips[group + p] = group + p, best
+                start[group + p] = int(search[rates + best * LANES + p])
+                level = search[_BEST + p] - rival
+                # Where all images are 0 every polarity is the same.
+                if search[_NEXT + p] > level and scale[group + p] > _NONE:
+                    for k in range(polarities):
+                        if k != best and search[_EACH + k * LANES + p] > level:
+                            lane[candidates], flips[candidates] = group + p, k
+                            start[candidates] = int(search[rates + k * LANES + p])
+                            candidates += 1
         for group in range(0, candidates, LANES):
             filled = min(LANES, candidates - group)
             for p in range(LANES):
@@ -232,14 +236,14 @@ def _take(signal: Floats, y: Floats, group: int, n: int) -> None:
 
 @_inlined
 def _search(s: Floats, along: Floats, y: Floats, n: int, polarities: int, directions: Floats) -> None:
-    """Find the two of the first ``polarities`` that explain most at the grid, and the rate of each.
+    """Find what each of the first ``polarities`` explains at the grid, its rate, the best and the second.
 
     The offset's part of what is explained depends on the polarity alone; from one polarity to the next a
     single image changes sign.
     """
     share = _ONE / np.float32(n)
     for p in range(LANES):
-        s[_SUM + p] = s[_BEST_K + p] = s[_BEST_AT + p] = s[_NEXT_K + p] = s[_NEXT_AT + p] = _NONE
+        s[_SUM + p] = s[_BEST_K + p] = _NONE
         s[_BEST + p] = s[_NEXT + p] = -_ONE
     for i in range(n):
         for p in range(LANES):
@@ -253,27 +257,26 @@ def _search(s: Floats, along: Floats, y: Floats, n: int, polarities: int, direct
     for k in range(polarities):
         flipped = max(k - 1, 0)
         change = _TWO if k > 0 else _NONE
+        top, top_at = _EACH + k * LANES, _EACH + (polarities + k) * LANES
         for p in range(LANES):
             s[_SUM + p] -= change * y[flipped * LANES + p]
-            s[_TOP + p], s[_TOP_AT + p] = -_ONE, _NONE
+            s[top + p], s[top_at + p] = -_ONE, _NONE
         for rate in range(len(directions)):
             at, weight = np.float32(rate), change * directions[rate, flipped]
             for p in range(LANES):
                 value = along[rate * LANES + p] - weight * y[flipped * LANES + p]
                 along[rate * LANES + p] = value
-                higher = abs(value) > s[_TOP + p]
-                s[_TOP + p] = abs(value) if higher else s[_TOP + p]
-                s[_TOP_AT + p] = at if higher else s[_TOP_AT + p]
+                higher = abs(value) > s[top + p]
+                s[top + p] = abs(value) if higher else s[top + p]
+                s[top_at + p] = at if higher else s[top_at + p]
         polarity = np.float32(k)
         for p in range(LANES):
-            explained = s[_SUM + p] * s[_SUM + p] * share + s[_TOP + p] * s[_TOP + p]
+            explained = s[_SUM + p] * s[_SUM + p] * share + s[top + p] * s[top + p]
             first, second = explained > s[_BEST + p], explained > s[_NEXT + p]
             s[_NEXT + p] = s[_BEST + p] if first else (explained if second else s[_NEXT + p])
-            s[_NEXT_K + p] = s[_BEST_K + p] if first else (polarity if second else s[_NEXT_K + p])
-            s[_NEXT_AT + p] = s[_BEST_AT + p] if first else (s[_TOP_AT + p] if second else s[_NEXT_AT + p])
             s[_BEST + p] = explained if first else s[_BEST + p]
             s[_BEST_K + p] = polarity if first else s[_BEST_K + p]
-            s[_BEST_AT + p] = s[_TOP_AT + p] if first else s[_BEST_AT + p]
+            s[top + p] = explained
 
 
 @_inlined

@@ -21,8 +21,8 @@ SHORTEST_MS: Final = 20.0
 LONGEST_MS: Final = 8000.0
 GRID: Final = RateGrid.between(LONGEST_MS, SHORTEST_MS, 28)
 RIVAL: Final = 0.02
-"""Largest difference of explained signal at which another polarity is tried too, in units of the largest
-signal squared."""
+"""Largest difference of explained signal from the best polarity at which another one is tried too, in units
+of the largest signal squared."""
 
 A = TypeVar("A")
 """Array of numpy, or tensor of torch."""

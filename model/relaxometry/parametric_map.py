@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ParametricMap:
     """Map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
 

@@ -4,12 +4,18 @@ from pathlib import Path
 import pytest
 
 from bench import reproduce
+from inline.data.errors import MyostreamError
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_readme_holds_the_measured_rows():
     assert reproduce.summary() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_installed_package_has_no_recorded_results(tmp_path):
+    with pytest.raises(MyostreamError, match=r"no file .*\.json: recorded results are in the repository"):
+        reproduce.summary(tmp_path)
 
 
 def test_the_page_on_benchmarks_holds_the_measured_tables():

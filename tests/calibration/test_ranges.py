@@ -340,6 +340,16 @@ def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, 
         calibrate(folders)
 
 
+def test_folders_whose_names_hold_a_dot_keep_their_names(tmp_path, capsys):
+    for number, value in enumerate((940.0, 950.0, 960.0, 970.0, 930.0, 1900.0)):
+        own = tmp_path / f"site.{number:02d}" / "001"
+        own.mkdir(parents=True)
+        (own / "examination.json").write_text("{}")
+        (own / "slice-00-T1-series-1.json").write_text(json.dumps(slice_record(value)))
+    calibrate(tmp_path)
+    assert "Outlier: site.05 T1 global" in capsys.readouterr().out
+
+
 def test_a_file_and_a_folder_of_one_name_are_not_two_persons(site):
     own = site / "person0" / "001"
     own.mkdir(parents=True)

@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +67,21 @@ def test_the_pages_run_from_top_to_bottom(file, ring_engine, monkeypatch, capsys
     np.testing.assert_array_equal(names["endo_pixels"], result.contours.endo)
     np.testing.assert_allclose(names["endo_mm"], 1.5 * names["endo_pixels"])
     inline._pipeline.cache_clear()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_first_examples_print_regions_without_a_value(page, file, ring_engine, monkeypatch, capsys):
+    """As of a segment within a void of the map."""
+    monkeypatch.chdir(file.parent)
+    if not (file.parent / "demo-output").exists():
+        (file.parent / "demo-output").symlink_to(file.parent)
+    made = inline.process(inline.read_mrd(file)[0], pipeline=Pipeline(ring_engine))
+    nothing = inline.RegionValues("global", None, None, None, None, None, 0)
+    monkeypatch.setattr(inline, "process", lambda *_args, **_kwargs: replace(made, regions=(nothing,)))
+    first = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)[0]
+    monkeypatch.setitem(sys.modules, "myostream", inline)
+    exec(first, {})
+    assert ("no values" if page == "README.md" else "global: -") in capsys.readouterr().out
 
 
 def test_the_series_that_a_page_writes_have_the_values_that_it_states(tmp_path, monkeypatch):
@@ -350,7 +368,7 @@ def test_times_that_are_none_are_refused(wrong):
 
 def test_a_septum_or_contours_that_are_none_are_refused():
     values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
-    with pytest.raises(ValueError, match="septum_degrees must be finite, not nan"):
+    with pytest.raises(ValueError, match="septum_degrees must be a finite number, not nan"):
         inline.measure(values, contours, level="mid", septum_degrees=float("nan"))
     endo, epi = contours.endo, contours.epi
     for wrong in (endo[:2], endo * np.nan, np.zeros((0, 2)), endo[:, :1], endo.ravel()):
@@ -405,13 +423,67 @@ def test_series_whose_parts_do_not_match_are_value_errors(study, ring_engine):
         (replace(finished, geometry=smaller), r"\(192, 192\) pixels do not match the geometry, \(96, 96\)"),
         (replace(first, quantity="PD"), 'quantity is "T1" or "T2"'),
         (replace(first, images=first.images * 1j), "must be real"),
+        (replace(first, images=first.images[:0], times_ms=[]), r"not float32 \(0, 192, 192\)"),
+        (replace(first, identity=None), "identity is a SeriesIdentity, not a NoneType"),
+        (replace(first, geometry=None), "geometry is a SliceGeometry, not a NoneType"),
+        (replace(finished, values_ms=np.full((192, 192), 1.2)), "largest value of the map is 1.2 ms"),
+        *(
+            (replace(first, geometry=replace(first.geometry, **{name: wrong})), problem)
+            for name, wrong, problem in (
+                ("spacing", 1.5, r"spacing is \(x, y\) in mm, not 1\.5"),
+                ("spacing", (1.5, 1.5, 8.0), "spacing is"),
+                ("spacing", (0.0, 1.5), "spacing is"),
+                ("spacing", (np.nan, 1.5), "spacing is"),
+                ("shape", 192, r"\(192, 192\) pixels do not match the geometry, \(192,\)"),
+                ("shape", None, "do not match the geometry"),
+                ("position", (np.nan, 0.0, 0.0), "position is three finite numbers"),
+                ("position", None, "position is three finite numbers"),
+                ("row_direction", (0.0, 0.0, 0.0), "perpendicular unit vectors"),
+                ("row_direction", (7.0, 0.0, 0.0), "perpendicular unit vectors"),
+                ("row_direction", first.geometry.column_direction, "perpendicular unit vectors"),
+                ("column_direction", (np.nan, 1.0, 0.0), "column_direction is three finite numbers"),
+                ("slice_direction", (0.0, 1.0), "slice_direction is three finite numbers"),
+            )
+        ),
     ):
         with pytest.raises(ValueError, match=problem):
             inline.process(series, pipeline=pipeline)
+        with pytest.raises(ValueError, match=problem):
+            inline.process(study[0], study=[series], pipeline=pipeline)
     masked = np.ma.masked_array(np.full((192, 192), 1000.0), mask=False)
     masked[:, :96] = np.ma.masked
     result = inline.process(replace(finished, values_ms=masked), pipeline=pipeline)
     np.testing.assert_array_equal(result.map.failed[0], [True] * 96 + [False] * 96)
+
+
+def test_a_study_may_be_of_series_made_of_arrays(study, ring_engine):
+    """Without headers the positions alone give the level, whichever way the series are passed."""
+    made = [
+        replace(each.series, geometry=replace(each.series.geometry, position=(0.0, 0.0, 20.0 * place)))
+        for place, each in enumerate(study)
+    ]
+    found = inline.process(made[0], study=made, pipeline=Pipeline(ring_engine))
+    ready = [inline.Ready.of(each) for each in made]
+    expected = inline.process(ready[0], study=ready, pipeline=Pipeline(ring_engine))
+    assert found.level is not None
+    assert (found.level, found.level_source) == (expected.level, expected.level_source)
+
+
+def test_a_map_in_seconds_is_refused(ring_engine):
+    values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    for call in (
+        lambda given: inline.measure(given, contours),
+        lambda given: inline.segment(given, (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine)),
+    ):
+        with pytest.raises(ValueError, match=r"largest value of the map .* maps are in ms"):
+            call(values / 1000.0)
+        assert call(np.zeros_like(values))
+
+
+@pytest.mark.parametrize("read", [inline.read_mrd, inline.read_dicom])
+def test_an_empty_path_is_not_the_working_folder(read):
+    with pytest.raises(inline.MyostreamError, match="an empty path is given"):
+        read("")
 
 
 def test_a_pixel_size_is_of_any_numbers(ring_engine):
@@ -426,19 +498,77 @@ def test_a_pixel_size_is_of_any_numbers(ring_engine):
             inline.segment(values, wrong, "T1", pipeline=pipeline)
 
 
-def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine):
+def test_first_calls_of_several_threads_build_one_pipeline(study, ring_engine, monkeypatch):
+    built = []
+
+    def build(_settings):
+        time.sleep(0.2)  # as long as the other threads need to come as far
+        built.append(Pipeline(ring_engine))
+        return built[-1]
+
+    monkeypatch.setattr("inline.engine_selection.build_pipeline", build)
+    inline._pipeline.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(inline.process, study[:1] * 4))
+    inline._pipeline.cache_clear()
+    assert len(built) == 1
+    assert not any(each.error for each in results)
+
+
+def test_objects_with_arrays_compare_as_the_object_that_they_are(file, ring_engine):
+    """NumPy has no truth value of the comparison of two arrays: ``in`` and ``set()`` would raise."""
+    study, again = inline.read_mrd(file), inline.read_mrd(file)
+    one, other = (inline.process(each[0], pipeline=Pipeline(ring_engine)) for each in (study, again))
+    for first, second in (
+        (one, other), (one.map, other.map), (one.contours, other.contours), (study[0], again[0]),
+        (study[0].series, again[0].series), (inline.Examination((one,)), inline.Examination((other,))),
+        (inline.ecv(one, other, 0.42), inline.ecv(one, other, 0.42)),
+    ):  # fmt: skip
+        assert first == first
+        assert first != second
+        assert [second, first].index(first) == 1
+        assert first in {first}
+        assert second not in {first}
+    assert one.identity == other.identity
+
+
+def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine, study):
     from tests.inline.examination.phantom import t1_slice
 
-    native = t1_slice()
+    native, ready = t1_slice(), study[0]
     for problem, call in (
         (r"results are those of process\(\), not a NoneType", lambda: inline.ecv(native, None)),
         (r"results are those of process\(\), not a str", lambda: inline.examine([native, "no result"])),
         ("a list, not a single Exam", lambda: inline.examine(inline.Examination((native,)))),
         ("a list, not a single Slice", lambda: inline.write_report(native, tmp_path / "page.png")),
-        ("could not convert string to float: 'x'", lambda: inline.ecv(native, native, "x")),
+        ("haematocrit must be a finite number, not 'x'", lambda: inline.ecv(native, native, "x")),
+        (
+            r"haematocrit must be a finite number, not array\(\[0\.42\]\)",
+            lambda: inline.ecv(native, native, np.array([0.42])),
+        ),
+        ("date is a text, not a date", lambda: inline.ExaminationInfo(date=date(2026, 1, 31))),
+        (
+            "study must be a list, not a single NoneType",
+            lambda: inline.process(ready, study=None, pipeline=Pipeline(ring_engine)),
+        ),
+        (
+            r"a series is one of read_mrd\(\) .*, not a SliceResult",
+            lambda: inline.process(ready, study=[native], pipeline=Pipeline(ring_engine)),
+        ),
         (r"spacing is \(x, y\) in mm", lambda: inline.segment(np.ones((4, 4)), ("a", "b"), "T1")),
+        (r"not float64 \(0, 4, 4\)", lambda: inline.fit_molli(np.ones((0, 4, 4)), [])),
         (r"not float64 \(8, 0, 4\)", lambda: inline.fit_molli(np.ones((8, 0, 4)), T1_TIMES)),
         (r"not float64 \(0, 4\)", lambda: inline.segment(np.ones((0, 4)), (1.5, 1.5), "T1")),
     ):
         with pytest.raises(ValueError, match=problem):
             call()
+    values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    for name, wrong, problem in (
+        ("level", [1], 'level is "basal", "mid"'),
+        ("septum_degrees", "170", "septum_degrees must be a finite number, not '170'"),
+        ("inset", None, "inset must be a finite number, not None"),
+        ("insertions", (3.0, 4.0), "insertions are those of Segmentation.insertions, not a tuple"),
+        ("geometry", (1.5, 1.5), "geometry is a SliceGeometry, not a tuple"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            inline.measure(values, contours, **{name: wrong})

@@ -49,7 +49,11 @@ def test_the_installed_name_is_the_api(kind, source, tmp_path):
         names = set(wheel.namelist())
         wheel.extractall(tmp_path / "site")
     if kind == "wheel":
-        assert {"myostream/__init__.py", "myostream/py.typed", "inline/__init__.py"} <= names
+        assert {"myostream/__init__.py", "inline/__init__.py"} <= names
+        # Without the marker, type checkers take all of a package for Any.
+        assert {
+            f"{name}/py.typed" for name in ("myostream", "inline", "model", "calibration", "bench")
+        } <= names
         assert not any(name.startswith("inline/_alias") for name in names)
     # As site-packages: an editable install consists of a .pth file and a finder. The packages it needs come
     # from here, without the .pth files: the finder of this environment's own install has the same name.

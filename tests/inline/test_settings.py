@@ -3,6 +3,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -163,6 +164,7 @@ def test_defaults_listen_on_this_host_alone():
         ("[assembly]\nidle_s = nan", "assembly.idle_s"),
         ("budget_ms = inf", "budget_ms"),
         ("[mapping]\nt1_scale = true", r"mapping\.t1_scale: Input should be a valid number, not true$"),
+        ('[ecv]\nsynthetic = "yes"', r'ecv\.synthetic: Input should be a valid boolean, not "yes"$'),
         ('[mapping]\nt1_scale = "1"', r'mapping\.t1_scale: Input should be a valid number, not "1"$'),
         ("workers = true", r"workers: Input should be a valid integer, not true$"),
         ('workers = "many"', r'workers: Input should be a valid integer, not "many"$'),
@@ -181,6 +183,29 @@ def test_mistakes_are_named_in_a_line(tmp_path, content, named):
     with pytest.raises(ConfigurationError, match=named) as error:
         load_settings(file)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "named"),
+    [
+        ({"workers": "2"}, r'workers: Input should be a valid integer, not "2"$'),
+        ({"mapping": {"t1_scale": "1"}}, r'mapping\.t1_scale: Input should be a valid number, not "1"$'),
+        ({"ecv": {"synthetic": "yes"}}, r'ecv\.synthetic: Input should be a valid boolean, not "yes"$'),
+        ({"ecv": {"haematocrit": True}}, r"ecv\.haematocrit: Input should be a valid number, not true$"),
+    ],
+)
+def test_mistakes_of_the_python_api_are_named_in_a_line(keywords, named, environment):
+    with pytest.raises(ConfigurationError, match=named):
+        load_settings(**keywords)
+    environment(MYOSTREAM_WORKERS="3", MYOSTREAM_ECV__SYNTHETIC="yes")
+    assert load_settings(budget_ms=np.float32(100.0)).budget_ms == 100.0
+    assert load_settings().workers == 3
+    assert load_settings().ecv.synthetic
+
+
+def test_the_name_of_a_file_may_be_a_text(tmp_path):
+    (tmp_path / "site.toml").write_text("workers = 3")
+    assert load_settings(str(tmp_path / "site.toml")).workers == 3
 
 
 def test_a_section_that_is_none_is_named_when_the_command_line_states_it_too(tmp_path):

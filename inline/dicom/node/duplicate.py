@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
+from inline.dicom.frame import pixel_bytes
 from inline.dicom.write.source import PIXELS
+from inline.mrd.image_header import MOST_PIXEL_BYTES
 
 _LAYOUT: Final = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
@@ -72,7 +74,10 @@ def _stored(image: Dataset) -> tuple[object, ...]:
 
 
 def _frames(image: Dataset) -> Iterator[NDArray[np.generic] | None]:
-    """Yield the frames of an image; None in place of those from the first one that cannot be read."""
+    """Yield the frames of an image; None from the first one that is unreadable or too large on."""
+    if pixel_bytes(image) > MOST_PIXEL_BYTES:
+        yield None
+        return
     try:
         yield from iter_pixels(image)
     except Exception:  # of damaged pixels pydicom raises many kinds

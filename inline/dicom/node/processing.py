@@ -40,7 +40,7 @@ class Outcome:
         slices: number of slices with a result.
         ecv: number of pairs of native and post-contrast slices.
         unused: number of images that are part of no series.
-        problems: number of images and slices that could not be read or written.
+        problems: number of files and slices that could not be read or written.
         mapped: files with images of the slices.
         given: those of slices that an object was written of.
         lost: files that could not be read, or whose slice could not be written.
@@ -85,7 +85,7 @@ class Processor:
             OSError: files of the spool cannot be read.
         """
         new = frozenset(batch.files.values())
-        opened = open_dicom([*new, *batch.kept], self._settings.assembly, batch.broken)
+        opened = open_dicom([*new, *batch.kept], self._settings.assembly, batch.broken, self._alive)
         # Another engine follows one that fails.
         provenance = replace(self._provenance, engine=self._pipeline.engine.name)
         objects: list[tuple[str, bytes]] = []

@@ -36,6 +36,7 @@ from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
+from inline.dicom.write.source import UID_FORM
 from inline.emit.addresses import admitted, host_port
 from inline.settings import DicomSettings
 
@@ -54,7 +55,6 @@ _VERIFICATION: Final = "1.2.840.10008.1.1"
 _TIMEOUT_S: Final = 60.0
 _REQUEST_S: Final = 15.0
 """Time for a connection to request its association."""
-_UID_CHARACTERS: Final = 64
 _MOST_CARRIED: Final = 1024
 """Series, and refused objects, that are remembered of one association, which may stay open for days."""
 
@@ -319,7 +319,7 @@ def read_identity(data: bytes) -> Received | None:
         raise
     except Exception as error:  # pydicom raises many kinds on malformed input
         raise InvalidDicomError("the object cannot be read") from error
-    if not all(uid and len(uid) <= _UID_CHARACTERS and uid.replace(".", "").isdigit() for uid in uids):
+    if not all(map(UID_FORM.fullmatch, uids)):
         return None
     return Received(uids[0], uids[1], uids[2], stated)
 

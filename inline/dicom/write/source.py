@@ -25,6 +25,8 @@ _IMAGES: Final = {
     LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR image",
 }
 _NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+UID_FORM: Final = re.compile(r"[0-9.]{1,64}")
+"""Form of a UID (PS3.5 9.1) as senders keep to it: components may begin with zeros."""
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EMPTY_ALLOWED: Final = {
     "PatientID": "",
@@ -77,11 +79,11 @@ class SourceImages:
         for each in self.datasets:
             if each.get("SOPClassUID") not in _IMAGES:
                 raise DicomWriteError(f"a source image is none of {', '.join(_IMAGES.values())}")
-            missing = [name for name in _NEEDED if not each.get(name)]
+            missing = [name for name in _NEEDED if not UID_FORM.fullmatch(str(each.get(name) or ""))]
             if missing:
                 raise DicomWriteError(
-                    f"a source image has no {', '.join(missing)}; results cannot refer to it: let the sender "
-                    "state it"
+                    f"a source image has no UID as {', '.join(missing)}; results cannot refer to it: let the "
+                    "sender state it"
                 )
         if len({each.StudyInstanceUID for each in self.datasets}) > 1:
             raise DicomWriteError("the source images of a slice belong to several studies; send them apart")

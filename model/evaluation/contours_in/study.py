@@ -81,5 +81,5 @@ def study_slices(folder: Path, kind: str) -> Iterator[StudySlice]:
             file, contours = maps / f"{level}.dcm", own / CONTOURS
             if file.is_file() and contours.is_file():
                 name = f"{patient.relative_to(folder).as_posix()}/{level}"
-                weighted = tuple(sorted(own.glob("[!.]*.dcm")))
+                weighted = tuple(sorted(each for each in own.glob("[!.]*.dcm") if not each.is_fifo()))
                 yield StudySlice(patient.name, name, level, file, contours, weighted)

@@ -100,6 +100,24 @@ def test_a_damaged_file_is_listed_and_the_exit_code_says_so(root, here, tmp_path
     assert "1 are complete" in run(root, "-o", root / "out")[1]
 
 
+def test_a_full_disk_is_the_reason_of_a_missing_result(root, here, tmp_path, monkeypatch):
+    from inline.cohort.store import Store
+    from model.output import OutputError
+
+    write = Store.write
+
+    def full(store, examination, content):
+        if examination.name == "0.h5":
+            raise OutputError("0.json could not be written: No space left on device")
+        write(store, examination, content)
+
+    monkeypatch.setattr(Store, "write", full)
+    assert run(root, "-o", tmp_path / "out")[0] == 3
+    (failure,) = json.loads((tmp_path / "out" / "failures.json").read_text())
+    assert failure["examination"] == "0.h5"
+    assert failure["reason"] == "0.json could not be written: No space left on device"
+
+
 def test_a_folder_without_examinations(here, tmp_path):
     (tmp_path / "root").mkdir()
     code, output = run(tmp_path / "root", "-o", tmp_path / "out")

@@ -56,6 +56,11 @@ def reported(error, **options):
     return CliRunner().invoke(made, ["fails"])
 
 
+def test_an_error_holds_no_control_characters_of_its_data():
+    line = reported(ConfigurationError("a\x1b]0;x\x07\x9b\u202e ö")).stderr
+    assert line == "myostream: a\\x1b]0;x\\x07\\x9b\\u202e ö\n"
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

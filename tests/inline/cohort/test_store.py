@@ -12,7 +12,7 @@ import pytest
 from inline.cohort.discover import discover
 from inline.cohort.errors import CohortError
 from inline.cohort.provenance import Provenance
-from inline.cohort.store import Store, failed
+from inline.cohort.store import Store, document
 from inline.cohort.task import Task
 from inline.mrd.files import write_images
 from inline.mrd.meta import format_meta, parse_meta
@@ -112,7 +112,7 @@ def test_an_unfinished_file_of_a_killed_worker_is_no_result(store, task, found, 
 
 
 def test_what_failed_is_tried_again(store, task, found):
-    store.write(found[0], failed(found[0], task.provenance, "no memory"))
+    store.write(found[0], document(found[0], task.provenance, error="no memory"))
     assert not store.done(found[0], task.provenance)
 
 
@@ -125,8 +125,8 @@ def test_table_and_failures_hold_every_examination(store, task, root, ring):
     rows = parquet.read_table(store.table).to_pylist()
     assert list(dict.fromkeys(row["examination"] for row in rows)) == [each.name for each in found]
     for examination in found:
-        document = store.read(examination)
-        slices = document["slices"] if document else []
+        stored = store.read(examination)
+        slices = stored["slices"] if stored else []
         regions = [(one["quantity"], region) for one in slices for region in one["regions"]]
         own = [row for row in rows if row["examination"] == examination.name]
         assert [(row["quantity"], row["region"], row["median"], row["pixels"]) for row in own] == [

@@ -47,7 +47,7 @@ def test_the_file_holds_the_records_of_the_stream_without_times(examinations, ru
     expected = [read_record(record(process(series, study=study, pipeline=ring()))) for series in study]
     for each in expected:
         assert each.pop("times_ms")
-    assert document["slices"] == json.loads(json.dumps(expected))
+    assert document["slices"] == [{"part": 1, **each} for each in json.loads(json.dumps(expected))]
     assert (document["images"], document["unused"], document["notes"]) == (11, {}, [])
     assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
     assert all(read_record(each)["regions"] for each in document["slices"])
@@ -147,6 +147,58 @@ def test_a_damaged_dicom_image_is_a_problem_of_its_study_alone(tmp_path, run, ri
     assert "missing-images" in [flag for each in document["slices"] for flag in each["flags"]]
 
 
+def global_rows(task, root):
+    """Rows of the table with the values of the whole ring, and the document, of the only examination."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store, (examination,) = Store(task.out), discover(root).examinations
+    assert task.run(examination, Pipeline(RingEngine())).failure == ""
+    store.finish([examination], task.provenance)
+    rows = parquet.read_table(store.table, filters=[("region", "=", "global")]).to_pylist()
+    return rows, store.read(examination)
+
+
+@pytest.fixture
+def two_hearts():
+    """Wall of 1,000 ms, and 1,000 s later one of 1,200 ms, with the same numbers of series and slice."""
+    other = {**phantom.NATIVE, "wall": 1200.0}
+    return [
+        phantom.molli(t1, 1, name="T1map_MOLLI_native", series_clock=clock)
+        for clock, t1 in enumerate((phantom.NATIVE, other))
+    ]
+
+
+@pytest.mark.usefixtures("run")
+def test_parts_tell_two_patients_of_one_study_uid_apart(tmp_path, task, two_hearts):
+    pytest.importorskip("pydicom")
+    for name, images in zip("ab", two_hearts, strict=True):
+
+        def to_one_study(data, _, name=name):
+            data.StudyInstanceUID, data.PatientID = "1.2.826.0.9", f"planted-{name}"
+
+        (tmp_path / "root" / name).mkdir(parents=True)
+        study = f"1.2.826.0.{ord(name)}"
+        dicom_writer().classic(tmp_path / "root" / name, images, "ge", study=study, changes=to_one_study)
+    rows, document = global_rows(task, tmp_path / "root")
+    assert {row["part"]: round(row["median"], -1) for row in rows} == {1: 1000.0, 2: 1200.0}
+    assert len(rows) == 2
+    assert [each["part"] for each in document["slices"]] == [1, 2]
+    (note,) = document["notes"]
+    assert note == "images of 2 patients or frames of reference under one study UID: parts 1 to 2"
+    assert b"planted" not in Store(task.out).table.read_bytes()
+
+
+@pytest.mark.usefixtures("run")
+def test_time_stamps_tell_acquisitions_of_one_series_apart(tmp_path, task, two_hearts):
+    (tmp_path / "root").mkdir()
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(tmp_path / "root" / "twice.h5", header, [*two_hearts[0], *two_hearts[1]])
+    rows, document = global_rows(task, tmp_path / "root")
+    # Of the eighth image of each: images are a second apart, in ticks of 2.5 ms.
+    assert {row["time_stamp"]: round(row["median"], -1) for row in rows} == {2800: 1000.0, 402800: 1200.0}
+    assert [row["part"] for row in rows] == [1, 1]
+    assert document["notes"] == []
+
+
 def test_ecv_is_in_file_and_table_and_the_same_in_every_run(tmp_path, task):
     parquet = pytest.importorskip("pyarrow.parquet")
     root = tmp_path / "root"
@@ -167,9 +219,11 @@ def test_ecv_is_in_file_and_table_and_the_same_in_every_run(tmp_path, task):
     assert contents[0] == contents[1]
     assert (summary.slices, summary.ecv) == (3, 1)
     whole, alone = store.read(discover(root).examinations[0])["ecv"]
+    assert (whole["part"], alone["part"]) == (1, 1)
     rows = [row for row in parquet.read_table(store.table).to_pylist() if row["quantity"] == "ECV"]
     assert [row["region"] for row in rows] == [*(each["name"] for each in whole["regions"]), None]
     ring = rows[0]
+    assert (ring["part"], ring["time_stamp"]) == (1, whole["native"]["time_stamp"])
     assert (ring["unit"], ring["series_index"], ring["post_series_index"], ring["slice_index"]) == (
         "%",
         1,

@@ -64,6 +64,7 @@ def test_damaged_files_are_read_or_reported(data, written, tmp_path):
         ({"NumberOfFrames": 10**6}, "states 1000000 frames"),
         ({"NumberOfFrames": 40}, "40 frames and 3 functional groups"),
         ({"Rows": 0}, "which is no image"),
+        ({"Rows": 16_384, "Columns": 8_193}, "268468224 bytes of pixels each; at most 268435456"),
     ],
 )
 def test_numbers_that_no_image_has(changes, message, written, tmp_path):
@@ -73,6 +74,29 @@ def test_numbers_that_no_image_has(changes, message, written, tmp_path):
     data.save_as(tmp_path / "damaged")
     (problem,) = find([tmp_path]).problems
     assert message in problem
+
+
+@pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.RLELossless])
+def test_frames_that_a_file_is_too_short_for_are_not_looked_for(syntax, written, tmp_path, monkeypatch):
+    """A file of some hundred bytes may state any number of frames."""
+    opened = []
+    original = pydicom.pixels.utils.pixel_array
+    monkeypatch.setattr(
+        "pydicom.pixels.utils.pixel_array", lambda *a, **k: opened.append(1) or original(*a, **k)
+    )
+    data = pydicom.dcmread(io.BytesIO(written[0]))
+    data.NumberOfFrames, data.InversionTime, data.SeriesDescription = 1000, 100.0, "MOLLI"
+    data.file_meta.TransferSyntaxUID = syntax
+    del data.PixelData
+    data.save_as(tmp_path / "short", enforce_file_format=True)
+    beats = []
+    (examination,) = open_dicom([tmp_path], alive=lambda: beats.append(1)).examinations()
+    assert examination.problems == (examination.problems[0],)
+    assert str(tmp_path / "short") in examination.problems[0]
+    assert examination.images == 1000
+    assert examination.unread == {tmp_path / "short"}
+    assert len(opened) <= (tmp_path / "short").stat().st_size // 8
+    assert len(beats) == 1001
 
 
 def test_lengths_that_no_scanner_has_are_not_stated(written, tmp_path):

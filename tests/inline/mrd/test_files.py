@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -119,7 +120,7 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
         made.create_group("a")
         made["data"] = np.zeros(3)
     for group in ("", "a", "foo"):
-        with pytest.raises(FileError, match=r"other\.h5 is an HDF5 file, but holds no ISMRMRD images$"):
+        with pytest.raises(FileError, match=r"other\.h5 is an HDF5 file, but holds no ISMRMRD images "):
             ImageFile(tmp_path / "other.h5", group)
     for root in ("a", "b"):
         stored(tmp_path / "two.h5", [image()], root=root)
@@ -131,7 +132,18 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
         with pytest.raises(FileError, match=rf"two\.h5 has no group '{group}' with images; it has: a, b$"):
             ImageFile(tmp_path / "two.h5", group)
     with ImageFile(tmp_path / "two.h5", "b") as opened:
-        assert len(opened) == 1
+        assert (len(opened), opened.notes) == (1, [])
+
+
+def test_groups_beside_dataset_are_noted(tmp_path):
+    for root in ("b", "dataset", "a"):
+        stored(tmp_path / "one.h5", [image()], root=root)
+    with ImageFile(tmp_path / "one.h5") as opened:
+        assert opened.name == "dataset"
+        (note,) = opened.notes
+    assert re.fullmatch(r"images in the groups a, b are not read; .*--group.*", note)
+    with ImageFile(tmp_path / "one.h5", "dataset") as opened:
+        assert opened.notes == []
 
 
 def stored(file, images, *, name="image_1", data=None, header=None, attributes="vlen", root="dataset"):
@@ -412,6 +424,75 @@ def stated(file, *, header=2, attributes=2, shape=(1, 1, 8, 8)):
     assert file.stat().st_size < 100_000
 
 
+def altered(file, change, name="data"):
+    """Write the file of :func:`stated` with another dataset."""
+    stated(file)
+    with h5py.File(file, "r+") as output:
+        group = output["dataset/image_0"]
+        del group[name]
+        change(group, name)
+    return file
+
+
+def test_texts_that_share_a_stored_text_count_each(tmp_path, monkeypatch):
+    def write(group, name):
+        texts = group.create_dataset(name, (1000,), h5py.string_dtype())
+        texts[0], texts[1:] = "a" * 2**20, "b"
+        write.at = texts.id.get_offset()
+
+    file = altered(tmp_path / "a.h5", write, "attributes")
+    raw = bytearray(file.read_bytes())
+    raw[write.at : write.at + 16_000] = raw[write.at : write.at + 16] * 1000
+    file.write_bytes(raw)
+    read = []
+    original = h5py.Dataset.__getitem__
+    monkeypatch.setattr(
+        h5py.Dataset, "__getitem__", lambda *a: (read.append(np.size(r := original(*a))), r)[1]
+    )
+    with pytest.raises(FileError, match=r"attributes .*its texts have more than 536870912 bytes"):
+        ImageFile(file)
+    assert 512 < sum(read) < 600  # of 1 MiB each
+
+
+def test_chunks_that_are_unpacked_for_each_image_are_refused(tmp_path):
+    """A chunk of 512 MiB with 64 images of 8 MiB."""
+    heads = np.zeros(64, image_header_dtype)
+    heads["data_type"], heads["channels"], heads["matrix_size"] = 1, 1, (2048, 2048, 1)
+    for images, count, message in [(64, 64, "chunks of 536870912 bytes"), (128, 2, "chunks of 1073741824")]:
+        with h5py.File(tmp_path / "a.h5", "w") as output:
+            group = output.create_group("dataset/image_0")
+            chunks, shape = (images, 1, 1, 2048, 2048), (count, 1, 1, 2048, 2048)
+            group.create_dataset("data", shape, "<u2", chunks=chunks, maxshape=(None, *shape[1:]))
+            group["header"] = heads[:count]
+        with pytest.raises(FileError, match=message):
+            ImageFile(tmp_path / "a.h5")
+
+
+def test_values_of_other_files_are_not_read(tmp_path, three):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret!!" * 64)
+    write_images(tmp_path / "other.h5", "<a/>", three)
+
+    def external(group, name):
+        group.create_dataset(name, (2, 1, 1, 8, 8), "<f4", external=[(str(secret), 0, 512)])
+
+    def virtual(group, name):
+        layout = h5py.VirtualLayout((2, 1, 1, 8, 8), "<f4")
+        layout[:2] = h5py.VirtualSource(tmp_path / "other.h5", "dataset/image_1/data", (2, 1, 1, 8, 8))
+        group.create_virtual_dataset(name, layout)
+
+    for change in (external, virtual):
+        with pytest.raises(FileError, match=r"image_0 .*its values lie in other files"):
+            ImageFile(altered(tmp_path / "a.h5", change))
+    for link in (h5py.ExternalLink(str(tmp_path / "other.h5"), "/dataset"), h5py.SoftLink("/away/dataset")):
+        with h5py.File(tmp_path / "a.h5", "w") as output:
+            output["away"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+            output["dataset"] = link
+        for group in ("", "dataset", "away/dataset"):
+            with pytest.raises(FileError, match=r"links are not followed"):
+                ImageFile(tmp_path / "a.h5", group)
+
+
 def test_sizes_that_no_memory_holds_are_refused(tmp_path):
     file = tmp_path / "a.h5"
     stated(file)
@@ -429,3 +510,13 @@ def test_sizes_that_no_memory_holds_are_refused(tmp_path):
         pytest.raises(FileError, match="images of 14400000000 bytes; at most 536870912"),
     ):
         next(opened.images())
+
+
+def test_reading_leaves_the_warning_filters_of_the_program():
+    """The library sets a filter when it is imported."""
+    script = (
+        "import numpy, warnings; warnings.simplefilter('error'); first = warnings.filters[0]; "
+        "import inline.mrd.files, inline.replay.simulate; assert warnings.filters[0] == first"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

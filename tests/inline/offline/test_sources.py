@@ -1,5 +1,6 @@
 """The same series from MRD, NIfTI and arrays; files that cannot be read do not stop the others."""
 
+import gzip
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from inline.assembly.assembled import Failed
 from inline.contouring.slice_level import SliceLevel, slice_level
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
+from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
 from inline.offline.errors import SourceError
 from inline.offline.sources import Sources
@@ -46,6 +48,41 @@ def series_of(*paths, options=None):
     (examination,), sources = read(*paths, options=options)
     assert sources.problems == []
     return examination.series
+
+
+def test_an_npz_that_unpacks_to_more_than_is_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_FILE_BYTES", 1 << 20)
+    file = tmp_path / "a.npz"
+    np.savez_compressed(file, images=np.zeros((8, 512, 512), np.uint8), other=np.zeros(1 << 20))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    _, sources = read(file, options=TI)
+    assert sources.problems == [f"{file} has 2097280 bytes of images; at most 1048576 are read"]
+
+
+def test_nifti_images_that_unpack_to_more_than_is_read_are_refused(tmp_path):
+    for name, shape in (("1_T1map.nii", (8192, 4097, 1)), ("2_T1map.nii.gz", (4096, 4096, 9))):
+        head = nibabel.Nifti1Header()
+        head.set_data_shape(shape)
+        head.set_data_dtype(np.uint8)
+        content = head.binaryblock + bytes(4)
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    _, sources = read(tmp_path)
+    one, all_ = sorted(sources.problems)
+    assert one.endswith("1_T1map.nii has images of 268500992 bytes; at most 268435456 are read")
+    assert all_.endswith("2_T1map.nii.gz has 1207959552 bytes of images; at most 1073741824 are read")
+
+
+@pytest.mark.parametrize(
+    ("name", "read_"),
+    [("sub-01_inv-1_IRT1.json", 0), ("IRT1.json", 1), ("T1map.json", 1), ("sub-01_inv-1_IRT1.nii.gz", 0)],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, read_, tmp_path):
+    write_irt1(tmp_path, stack())
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    found, sources = read(tmp_path)
+    assert len(found) == read_
+    assert read_ or sources.problems == [f"{tmp_path / name} is no file that can be read"]
 
 
 def write_bart(base, images):
@@ -381,6 +418,55 @@ def test_nifti_in_a_linked_folder(tmp_path):
     (tmp_path / "study" / "anat").symlink_to(tmp_path / "elsewhere")
     (found,) = series_of(tmp_path / "study")
     np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
+def test_suffixes_of_nifti_are_of_either_case(tmp_path):
+    write_irt1(tmp_path, stack())
+    for file in tmp_path.glob("*.nii.gz"):
+        file.rename(file.with_name(file.name.replace(".nii.gz", ".NII.GZ")))
+    found, sources = read(tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    (found, _) = read(tmp_path / "sub-01_inv-1_IRT1.NII.GZ")
+    assert [each.images for each in found] == [len(TIMES)]
+
+
+def test_nifti_images_of_other_suffixes_are_counted(tmp_path):
+    """Weighted images, and names that differ in case: BIDS is case-sensitive."""
+    write_irt1(tmp_path, stack())
+    for name in ("sub-01_T1w.nii.gz", "sub-01_T1Map.nii", "sub-01_T1_MOLLI_map.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    found, sources = read(tmp_path, tmp_path)
+    assert ([each.images for each in found], sources.problems) == ([len(TIMES)], [])
+    assert sources.skipped == {"NIfTI image without the suffix IRT1, T1map or T2map": 3}
+
+
+def test_a_folder_of_nifti_images_of_other_suffixes_alone_is_an_error(tmp_path):
+    (tmp_path / "sub-01_T1_MOLLI_map.nii.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match="holds NIfTI images, but none named by a suffix that is read"):
+        read(tmp_path)
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "one.dcm")
+    assert read(tmp_path)[1].skipped["NIfTI image without the suffix IRT1, T1map or T2map"] == 1
+
+
+def test_a_map_in_two_files_of_one_name_is_a_problem(tmp_path):
+    map_ = np.full((40, 48, 1), 1.1, np.float32)
+    for name in ("a_T1map.nii", "a_T1map.nii.gz", "b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(map_, np.diag([1.5, 1.5, 8.0, 1.0])), tmp_path / name)
+    found, sources = read(tmp_path)
+    assert [Path(each.name).name for each in found] == ["b_inv-1_T1map.nii.gz", "b_inv-2_T1map.nii.gz"]
+    (problem,) = sources.problems
+    assert re.fullmatch(
+        r".*a_T1map\.nii and .*a_T1map\.nii\.gz are both a_T1map; remove one of them", problem
+    )
+
+
+def test_an_image_of_a_recovery_in_two_files_is_a_problem(tmp_path):
+    write_irt1(tmp_path, stack())
+    again = nibabel.load(tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    nibabel.save(again, tmp_path / "sub-01_inv-3_IRT1.nii")
+    found, sources = read(tmp_path)
+    assert found == []
+    assert "are both sub-01_inv-3_IRT1; remove one of them" in sources.problems[0]
 
 
 @pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])

@@ -58,6 +58,15 @@ def test_pages_and_their_status(started):
     assert get(monitor, method="POST")[0] == 501
 
 
+@pytest.mark.parametrize(("lines", "status"), [([15_000], b"200"), ([17_000], b"431"), ([4000] * 5, b"431")])
+def test_headers_are_bounded_in_all(lines, status, started):
+    (client,) = opened(started(), 1)
+    with client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n" + b"".join(b"X: %s\r\n" % (b"a" * n) for n in lines))
+        client.sendall(b"\r\n" if status == b"200" else b"")
+        assert client.recv(12)[9:] == status
+
+
 def test_a_token_is_needed_where_one_is_set(started):
     monitor = started(token=TOKEN)
     assert get(monitor)[0] == 401

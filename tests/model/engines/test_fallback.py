@@ -63,6 +63,15 @@ def test_none_that_loads_is_an_error():
         FallbackEngine([("a", unloadable), ("b", unloadable)])
 
 
+def test_an_error_without_a_text_is_named(caplog):
+    def out_of_memory():
+        raise MemoryError
+
+    with pytest.raises(NoEngineError, match=r"no engine works: a: MemoryError$"):
+        FallbackEngine([("a", out_of_memory)])
+    assert "the engine a is not used: MemoryError" in caplog.text
+
+
 def test_giving_up_twice_skips_no_engine():
     fallback = FallbackEngine([(name, lambda name=name: Constant(name)) for name in "abc"])
     first = fallback.current

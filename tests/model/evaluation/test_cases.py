@@ -59,6 +59,41 @@ def test_npz_files_side_by_side(tmp_path):
     assert first.saturated_share() == 0.0
 
 
+def ring(*, gap=0.0, rows=slice(None), columns=slice(None)):
+    """Labels of a circular cavity, radius 9, and its wall, radius 14, without a sector of ``gap`` degrees."""
+    y, x = np.mgrid[-20:21, -20:21]
+    distance, angle = np.hypot(x, y), np.degrees(np.abs(np.arctan2(y, x)))
+    wall = (distance < 14) & (angle >= gap / 2)
+    return np.select([distance < 9, wall], [1, 2], 0).astype(np.uint8)[rows, columns]
+
+
+MASKS = {
+    "ring": ring(),
+    "gap": ring(gap=15),
+    "half of a ring": ring(gap=180),
+    "a tenth of a ring": ring(gap=324),
+    "cut off at one side": ring(rows=slice(9, None)),
+    "cut off around": ring(rows=slice(8, -8), columns=slice(8, -8)),
+    "cut through the cavity": ring(gap=60, columns=slice(20, None)),
+    "cavity alone": np.where(ring() == 1, 1, 0),
+    "wall alone": np.where(ring() == 2, 2, 0),
+}
+
+
+@pytest.mark.parametrize("labels", MASKS.values(), ids=MASKS)
+def test_a_mask_of_any_part_of_the_heart_is_read(tmp_path, labels):
+    side_by_side(tmp_path, label=labels, t2_ms=np.full(labels.shape, 45.0))
+    assert np.array_equal(read_slices(tmp_path, "t2")[0].labels, labels)
+
+
+@pytest.mark.parametrize("name", ["ring", "gap", "cut off at one side"])
+def test_a_mask_with_1_for_myocardium_and_2_for_the_cavity_is_an_error(tmp_path, name):
+    labels = np.array([0, 2, 1], np.uint8)[MASKS[name]]
+    side_by_side(tmp_path, label=labels, t2_ms=np.full(labels.shape, 45.0))
+    with pytest.raises(CaseError, match=r"patient-A-slice-1\.npz has 1 and 2 exchanged"):
+        read_slices(tmp_path, "t2")
+
+
 @pytest.mark.parametrize(
     ("name", "case", "level"),
     [

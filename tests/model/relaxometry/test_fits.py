@@ -58,6 +58,9 @@ SCHEMES = {
     "4(1)3(1)2": np.array([100, 1000, 1900, 2800, 180, 1080, 1980, 260, 1160.0]),
     "3(3)5": np.array([100, 1000, 1900, 180, 1080, 1980, 2880, 3780.0]),
     "3(3)3(3)5": np.array([100, 1000, 1900, 180, 1080, 1980, 260, 1160, 2060, 2960, 3860.0]),
+    # Equal times: where the signal is about 0 at them, three and more polarities fit almost equally well.
+    "5(3)3, two averages": np.tile([100, 1100, 2100, 3100, 4100, 180, 1180, 2180.0], 2),
+    "1000 ms three times": np.array([100, 180, 260, 1000, 1900, 2800, 3700, 4600, 1000, 1000.0]),
 }
 
 
@@ -72,6 +75,18 @@ def test_noise_free_t1_is_recovered(scheme: str) -> None:
     np.testing.assert_allclose(fit.values_ms[0], t1, rtol=2e-4)
     assert fit.r_squared.min() > 0.9999
     assert fit.sd_ms.max() < 1.0
+
+
+@pytest.mark.parametrize("scheme", ["5(3)3, two averages", "1000 ms three times"])
+def test_images_near_the_null_leave_every_polarity_a_candidate(scheme: str) -> None:
+    """scipy's optimum over all polarities, of noisy pixels whose signal is about 0 at the repeated time."""
+    times, rng = SCHEMES[scheme], np.random.default_rng(2)
+    null = 1000.0 if "three" in scheme else 1100.0
+    star = null * rng.uniform(0.97, 1.03, 12) / np.log(1.9)
+    clean = 300.0 * (1.0 - 1.9 * np.exp(-times[:, None] / star))
+    signal = np.abs(clean + rng.normal(0.0, 3.0, clean.shape)).astype(np.float32)
+    theirs = np.array([scipy_t1(pixel, times) for pixel in signal.T])
+    np.testing.assert_allclose(molli_map(signal[:, None], times).values_ms[0], theirs, atol=0.5)
 
 
 def test_noise_free_t2_is_recovered() -> None:

@@ -264,6 +264,17 @@ def test_two_objects_are_compared_frame_by_frame_and_not_at_all_where_that_tells
         assert len(decoded) == 2 * (place + 1)
 
 
+def test_pixels_above_the_limit_are_not_decoded_to_compare_them(scanned, tmp_path, monkeypatch):
+    monkeypatch.setattr(duplicate, "iter_pixels", lambda image: pytest.fail("decoded"))
+    image = copy.deepcopy(scanned[0])
+    image.compress(RLELossless, generate_instance_uid=False)
+    image.Rows, image.Columns = 16_384, 16_384
+    image.save_as(tmp_path / "kept", enforce_file_format=True)
+    image.PixelData = image.PixelData + bytes(2)
+    image.save_as(tmp_path / "other", enforce_file_format=True)
+    assert may_replace(tmp_path / "kept", (tmp_path / "other").read_bytes())
+
+
 def test_an_image_that_came_damaged_may_come_again(scanned, tmp_path):
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     short = copy.deepcopy(scanned[0])

@@ -34,7 +34,7 @@ def test_the_identity_of_an_object(stated, expected):
     assert read_identity(encoded(image)) == Received(*uids, expected)
 
 
-@pytest.mark.parametrize("value", ["", "a.b", "../../etc", "1" * 65, "1.2; DROP TABLE object"])
+@pytest.mark.parametrize("value", ["", "a.b", "1.2.\u00b2", "../../etc", "1" * 65, "1.2; DROP TABLE object"])
 def test_a_uid_that_is_none_is_no_identity(value):
     image = copy.deepcopy(IMAGE)
     image.SeriesInstanceUID = value

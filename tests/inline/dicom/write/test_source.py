@@ -37,6 +37,13 @@ def test_an_image_without_a_uid_is_refused(image, name):
         SourceImages((image,))
 
 
+@pytest.mark.parametrize("value", ["ANON", "1.2.\u00b2", "1" * 65])
+def test_an_image_whose_uid_is_none_is_refused(image, value):
+    image.StudyInstanceUID = value
+    with pytest.raises(DicomWriteError, match="no UID as StudyInstanceUID"):
+        SourceImages((image,))
+
+
 def test_images_of_two_studies_are_refused(image):
     other = scanner.classic(scanner.examination(1, size=96)[1][:1], study="1.2.3")[0]
     with pytest.raises(DicomWriteError, match="several studies"):
