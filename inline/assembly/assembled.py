@@ -75,6 +75,7 @@ _WRAPPED: Final = (
     "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
 )
 _ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"
+_LOSSY: Final = "Images were compressed with loss: their values are not exact."
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -239,6 +240,7 @@ def assemble(
     except SeriesError as problem:
         error = problem.message
     slices = header.values("slice")
+    lossy = _LOSSY if any(each.lossy for each in group.metadata) else ""
     common: dict[str, Any] = {
         "quantity": quantity,
         "identity": identity,
@@ -249,7 +251,7 @@ def assemble(
         "first_slice": header.first("slice"),
         "flags": _flags(findings),
         "arrived": group.arrived,
-        "notes": tuple(note for note in (*(note for _, note in findings), placed.note) if note),
+        "notes": tuple(note for note in (*(note for _, note in findings), placed.note, lossy) if note),
         "motion_corrected": metadata.recognised.corrected,
         "enhancement": metadata.enhancement,
         "enhancement_source": metadata.enhancement_source,

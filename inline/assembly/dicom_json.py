@@ -29,6 +29,7 @@ RESCALE_SLOPE: Final = "00281053"
 POSITION: Final = "00200032"
 ORIENTATION: Final = "00200037"
 PIXEL_SPACING: Final = "00280030"
+LOSSY: Final = "00282110"
 _TAGS: Final = {
     "CodeValue": "00080100",
     "EchoTime": "00180081",
@@ -37,6 +38,7 @@ _TAGS: Final = {
     "ImageComments": IMAGE_COMMENTS,
     "InversionTime": INVERSION_TIME,
     "InversionTimes": INVERSION_TIMES,
+    "LossyImageCompression": LOSSY,
     "MeasurementUnitsCodeSequence": "004008EA",
     "ModalityLUTSequence": "00283000",
     "RealWorldValueIntercept": "00409224",

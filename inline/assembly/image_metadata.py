@@ -85,6 +85,7 @@ class ImageMetadata:
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
+        lossy: the pixels were compressed with loss.
         readable: the attributes could be read.
         enhancement: native or post-contrast, where the sender states it.
         enhancement_source: where it does, or empty.
@@ -101,6 +102,7 @@ class ImageMetadata:
     unusable_spacing: str = ""
     name: str = ""
     signed: bool = False
+    lossy: bool = False
     readable: bool = True
     enhancement: Enhancement | None = None
     enhancement_source: str = ""
@@ -186,6 +188,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_spacing=spacing[:_LONGEST_SLOPE],
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
+        lossy=elements.text("LossyImageCompression") == "01",
         readable=readable,
         enhancement=enhancement,
         enhancement_source=stated_by,

@@ -24,6 +24,7 @@ from model.nifti import is_nifti
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 _IMAGES: Final = {
     "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
@@ -39,6 +40,7 @@ _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
 """Beginnings of numpy's messages on pixels that end too early; pydicom passes them on."""
+_NO_DICOM: Final = "{} cannot be read as DICOM: {}"
 _UNREADABLE: Final = "{}: its pixels cannot be read: {}"
 _SHORT: Final = "the file is cut off"
 _MOST_REASON: Final = 200
@@ -143,7 +145,7 @@ def read_header(file: Path) -> Dataset:
             if syntax != _DEFLATED:
                 return pydicom.dcmread(file, stop_before_pixels=True, defer_size=_LARGE)
     except Exception as error:  # of a damaged file pydicom raises many kinds
-        raise DicomError(f"{file} cannot be read as DICOM: {reason(error)}") from error
+        raise DicomError(message(_NO_DICOM, file, reason(error))) from error
     raise DicomError(
         f"{file} is deflated as a whole, which is not read: nothing bounds its size; convert it (dcmconv +te)"
     )
@@ -178,7 +180,6 @@ def read_pixels(frame: Frame) -> Any:
     Raises:
         DicomError: they cannot be read, or no decoder of their compression is installed.
     """
-    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import UID
 
@@ -191,7 +192,7 @@ def read_pixels(frame: Frame) -> Any:
         syntax = UID("")
         try:
             syntax = read_header(frame.file).file_meta.TransferSyntaxUID
-            missing = syntax.is_compressed and not get_decoder(syntax).is_available
+            missing = syntax.is_compressed and not has_decoder(syntax)
         except (DicomError, AttributeError, NotImplementedError, ValueError):
             missing = False
         if missing:
@@ -200,7 +201,24 @@ def read_pixels(frame: Frame) -> Any:
                 "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
             ) from error
         why = _SHORT if str(error).startswith(_CUT_OFF) else reason(error)
-        raise DicomError(_UNREADABLE.format(frame.file, why)) from error
+        raise DicomError(message(_UNREADABLE, frame.file, why)) from error
+
+
+def has_decoder(syntax: UID) -> bool:
+    """Return whether pixels of a transfer syntax can be read here.
+
+    Raises:
+        NotImplementedError: pydicom knows no decoder of it.
+    """
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import JPEGExtended12Bit
+
+    decoder = get_decoder(syntax)
+    # pydicom lists these two for JPEG Extended, but they decode only 8 bits of it, and MR has 12.
+    eight_bits = {"pillow", "gdcm"}
+    return decoder.is_available and (
+        syntax != JPEGExtended12Bit or not eight_bits.issuperset(decoder.available_plugins)
+    )
 
 
 @contextmanager
@@ -218,8 +236,8 @@ def quiet() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return the message of an exception of a library in one short line."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
+    """Return the message of an exception of a library in one short line; it may quote the image."""
+    return foreign((" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON])
 
 
 def _add(
@@ -257,10 +275,10 @@ def _add(
         with quiet():  # elements are parsed when they are used
             made = list(frames(image, file))
     except DicomError as error:
-        found.problems.append(str(error))
+        found.problems.append(error.message)
         return
     except Exception as error:  # of any kind, as by dcmread
-        found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
+        found.problems.append(message(_NO_DICOM, file, reason(error)))
         return
     if (instance := made[0].instance) in copies:
         if made[0].patient != patients[instance]:
@@ -299,10 +317,10 @@ def _listed(directory: Path, found: Found) -> Iterator[Path]:
             records = read_header(directory).get("DirectoryRecordSequence") or []
             named = [record.get("ReferencedFileID") for record in records]
     except DicomError as error:
-        found.problems.append(str(error))
+        found.problems.append(error.message)
         return
     except Exception as error:  # of any kind, as in _add
-        found.problems.append(f"{directory} cannot be read as DICOM: {reason(error)}")
+        found.problems.append(message(_NO_DICOM, directory, reason(error)))
         return
     for parts in named:
         if not parts:

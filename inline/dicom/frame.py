@@ -43,6 +43,10 @@ _UNCOMPRESSED: Final = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.100
 """Transfer syntaxes of uncompressed pixels in files that are read."""
 _LEAST_BYTES: Final = 8
 """Of a compressed frame, which is an item of its own (PS3.5 A.4)."""
+_LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes with loss: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
+_PERHAPS_LOSSY: Final = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
+"""JPEG 2000 and High-Throughput JPEG 2000."""
 _FURTHEST_MM: Final = 1e5
 _ACQUIRED: Final = (
     ("", "FrameAcquisitionDateTime"),
@@ -98,6 +102,8 @@ class Frame:
         number: instance number of a file with one frame; None where not stated, or with several.
         repetition: temporal position and number of the acquisition, each None where not stated.
         stated: number of objects of the series (0020,1209), or None.
+        concatenation: UID of the concatenation that its file is a part of, or empty, and the number of these
+            parts, as far as stated.
         moment: time of acquisition, seconds of the day, or of the first day of an examination
             (:func:`inline.dicom.order.on_one_day`); NaN where not stated.
         day: number of that day, by its date; None where not stated.
@@ -127,6 +133,7 @@ class Frame:
     number: int | None
     repetition: tuple[int | None, int | None]
     stated: int | None
+    concatenation: tuple[str, int]
     moment: float
     day: int | None
     place: ImageHeader
@@ -282,6 +289,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         number=_integer(header.value("InstanceNumber")) if alone else None,
         repetition=(_first(header, *_POSITIONS), _first(header, *_ACQUISITIONS)),
         stated=_integer(header.value("NumberOfSeriesRelatedInstances")),
+        concatenation=(header.text("ConcatenationUID"), _parts(header)),
         moment=moment,
         day=day,
         place=_place(header, size),
@@ -296,6 +304,12 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),
     )
+
+
+def _parts(header: FrameHeader) -> int:
+    """Return the number of objects of a concatenation; without it, the number of this one."""
+    stated = (_integer(header.value(f"InConcatenation{name}")) for name in ("TotalNumber", "Number"))
+    return max((number or 0 for number in stated), default=0)
 
 
 def _coloured(header: FrameHeader) -> bool:
@@ -339,8 +353,15 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         ),
         dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
         dicom_json.POSITION: list(_first_pixel(header) or ()),
+        dicom_json.LOSSY: ["01" if _is_lossy(header) else ""],
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _is_lossy(header: FrameHeader) -> bool:
+    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 may be without."""
+    stated, syntax = header.text("LossyImageCompression"), header.transfer_syntax
+    return stated == "01" or syntax in _LOSSY or (stated != "00" and syntax in _PERHAPS_LOSSY)
 
 
 def _contrast_agent(header: FrameHeader) -> str:

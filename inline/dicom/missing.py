@@ -38,7 +38,7 @@ def lacking(frames: Sequence[Frame], *, broken: bool) -> list[str]:
         frames: of the series.
         broken: sending it was broken off.
     """
-    found = [*_gaps(frames), *_fewer_than_stated(frames)]
+    found = [*_gaps(frames), *_fewer_than_stated(frames), *_incomplete(frames)]
     return [*found, "sending the series was broken off, or an image of it was refused"] if broken else found
 
 
@@ -80,9 +80,28 @@ def _gaps(frames: Sequence[Frame]) -> list[str]:
 def _fewer_than_stated(frames: Sequence[Frame]) -> list[str]:
     """Return a sentence where a series has fewer objects than one of them states."""
     stated = max((frame.stated or 0 for frame in frames), default=0)
-    there = len({frame.instance or str(frame.file) for frame in frames})
+    there = len({_object(frame) for frame in frames})
     return (
         [f"the series states {stated} objects, and {there} are there"]
         if there < stated <= MOST_STATED
         else []
     )
+
+
+def _incomplete(frames: Sequence[Frame]) -> list[str]:
+    """Return a sentence for each concatenation (PS3.3, C.7.6.16.1) with fewer objects than it states."""
+    stated, there = dict[str, int](), dict[str, set[str]]()
+    for frame in frames:
+        uid, number = frame.concatenation
+        if uid:
+            stated[uid] = max(number, stated.get(uid, 0))
+            there.setdefault(uid, set()).add(_object(frame))
+    return [
+        f"a concatenation states {stated[uid]} objects, and {len(parts)} are there"
+        for uid, parts in there.items()
+        if len(parts) < stated[uid] <= MOST_STATED
+    ]
+
+
+def _object(frame: Frame) -> str:
+    return frame.instance or str(frame.file)

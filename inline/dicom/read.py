@@ -131,7 +131,7 @@ def _assemble(
                 found += assembler.add(read.image(counted), 0.0)
             except MyostreamError as error:
                 read.lost += 1
-                read.problems.setdefault(counted.frame.file, str(error))
+                read.problems.setdefault(counted.frame.file, error.message)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
         for place, slice_ in read.slices.items():
             if place[0] == number:

@@ -124,6 +124,11 @@ class FrameHeader(Header):
         """Return the items of the first sequence of this name that has any."""
         return next((list(items) for group in self.groups if (items := group.get(name))), [])
 
+    @property
+    def transfer_syntax(self) -> str:
+        """UID of the encoding of the file; empty where not stated."""
+        return str(getattr(self.groups[-1], "file_meta", {}).get("TransferSyntaxUID", ""))
+
 
 def as_number(value: Any) -> float | None:
     """Return a value as a number: of any type, or of bytes whose type was lost; None where it is none."""

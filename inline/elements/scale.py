@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,8 @@ _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 """Size of UCUM units of time, ms."""
 _RESCALE_MS: Final = {"s": 1000.0, "sec": 1000.0}
 """Size of a unit of RescaleType, ms. US means unspecified (PS3.3, C.11.1.1.2), and is no microsecond."""
+_RATE: Final = re.compile(r"1?/[mu]?s|[mu]?s-1|[mk]?Hz", re.IGNORECASE)
+"""Units of R1 and R2, the reciprocals of T1 and T2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ def map_scale(header: Header) -> Scale | None:
     A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
 
     Raises:
-        ValueError: the values in a unit of time are those of a table, or have several scales.
+        ValueError: the values in a unit of time are those of a table, or have several scales; or the only
+            units are those of rates.
     """
-    found = dict[tuple[str, str], Scale]()
+    found, stated = dict[tuple[str, str], Scale](), [header.text("RescaleType")]
     for item in header.items("RealWorldValueMappingSequence"):
         units = item.get("MeasurementUnitsCodeSequence")
-        size = _UNITS_MS.get(str(units[0].get("CodeValue", "")).strip()) if units else None
-        if size is None:
+        unit = str(units[0].get("CodeValue", "")).strip() if units else ""
+        if (size := _UNITS_MS.get(unit)) is None:
+            stated.append(unit)
             continue
         if item.get("RealWorldValueLUTData"):
             raise ValueError("its real-world values are a table (RealWorldValueLUTData), which is not read")
@@ -60,6 +65,8 @@ def map_scale(header: Header) -> Scale | None:
         raise ValueError("its real-world values have several slopes or intercepts, which is not read")
     if found:
         return next(iter(found.values()))
+    if rate := next(filter(_RATE.fullmatch, stated), ""):
+        raise ValueError(f"its values are rates ({rate}), which are not read; export the map in ms")
     rescale = _rescale(header)
     size = _RESCALE_MS.get(header.text("RescaleType"), 1.0)
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None

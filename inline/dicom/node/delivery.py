@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import secrets
 import ssl
 import threading
@@ -23,6 +24,8 @@ from pynetdicom.association import Association
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler, request_commitment
 from inline.settings import DicomDestination
 
+_log = logging.getLogger(__name__)
+
 _CONNECT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
 _REPORT_S: Final = 1.0
@@ -30,8 +33,9 @@ _REPORT_S: Final = 1.0
 _MOST_ANSWER: Final = 1 << 20
 _WARNINGS: Final = (0xB000, 0xB006, 0xB007)
 """Statuses of an object that is stored with a remark (PS3.4 B.2.3)."""
-
-
+_DUPLICATE: Final = 0x0111
+"""Status of an object whose UID the destination has already; a UID follows from the content of its result."""
+_THERE: Final = "it has the object already"
 _ENDED: Final = "it ended the association"
 _Kinds = tuple[tuple[str, str], ...]
 
@@ -61,9 +65,17 @@ class StoreTransport:
         lost_s = 0.0
         while left:
             start, before = monotonic(), len(left)
+            there = 0
             for problem in self._send(tuple(left)):
-                yield problem
+                there += problem == _THERE
+                yield "" if problem == _THERE else problem
                 del left[0]
+            if there:
+                _log.warning(
+                    "%s: %d objects count as delivered: it states that it has their UIDs already (status "
+                    "0x%04X), and keeps its own",
+                    self._destination.name, there, _DUPLICATE,
+                )  # fmt: skip
             lost_s = lost_s + monotonic() - start if before - len(left) == 1 else 0.0
             if lost_s >= _TIMEOUT_S:
                 yield from [_ENDED] * len(left)
@@ -87,6 +99,9 @@ class StoreTransport:
                     if association.is_established:
                         yield "it does not accept this kind of object"
                         continue
+                if status == _DUPLICATE:
+                    yield _THERE
+                    continue
                 if status is not None:
                     stored = status == 0 or status in _WARNINGS
                     yield "" if stored else f"it answered with status 0x{status:04X}"

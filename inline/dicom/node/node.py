@@ -30,6 +30,8 @@ from model.engines.fallback import FallbackEngine
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
+_BEAT_S: Final = 10.0
+"""Time between signs of life of a thread that waits."""
 CLOSE_S: Final = 30.0
 """Time for what is in work when the node stops."""
 
@@ -167,8 +169,12 @@ class DicomNode:
             try:
                 self._spool.received.purge()
                 batch = self._spool.received.take(self._settings.idle_s)
-            except Exception:  # the node goes on receiving, and tries again
-                _log.exception("the spool cannot be read")
+            except (OSError, sqlite3.Error) as error:  # the node goes on receiving, and tries again
+                _log.error("the spool cannot be used: %s", cause(error))
+                self._pause(self._settings.retry_s, "worker")
+                continue
+            except Exception:
+                _log.exception("series could not be taken from the spool")
                 batch = None
             if batch is not None:
                 self._process(batch)
@@ -203,7 +209,7 @@ class DicomNode:
                 outcome.problems, outcome.ecv,
             )  # fmt: skip
             if failed.series:
-                reason = "images could not be read, or results not be written"
+                reason = f"images could not be read, or results not be written: {outcome.reason}"
                 _log.error(
                     "%d series could not be processed (attempt %d of %d): %s",
                     len(failed.series), batch.attempts, ATTEMPTS, reason,
@@ -213,18 +219,32 @@ class DicomNode:
     def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:
         try:
             self._spool.received.fail(batch, error, wait_s, counted=counted)
-        except sqlite3.Error:
-            _log.exception("the spool cannot be written")
-            self._stopping.wait(wait_s)
+        except sqlite3.Error as failure:
+            _log.error("the spool cannot be used: %s", cause(failure))
+            self._pause(wait_s, "worker")
 
     def _send(self, name: str, sender: Sender) -> None:
         """Deliver results to a destination until the node stops."""
+        part, failures = f"sender {name}", 0
         while not self._stopping.is_set():
-            self.pulse.beat(f"sender {name}")
+            self.pulse.beat(part)
             try:
                 sent = sender.deliver()
+                failures = 0
+            except (OSError, sqlite3.Error) as error:
+                wait_s = time_to_retry_s(self._settings, failures)
+                _log.error("%s: the spool cannot be used; again in %.0f s: %s", name, wait_s, cause(error))
+                failures += 1
+                self._pause(wait_s, part)
+                continue
             except Exception:  # the destination stays in service
                 _log.exception("delivery to %s failed", name)
                 sent = 0
             if not sent:
                 self._stopping.wait(_TICK_S)
+
+    def _pause(self, wait_s: float, part: str) -> None:
+        """Wait, at most until the node stops; a part of it gives signs of life meanwhile."""
+        end = time.monotonic() + wait_s
+        while (left_s := end - time.monotonic()) > 0.0 and not self._stopping.wait(min(left_s, _BEAT_S)):
+            self.pulse.beat(part)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.examination import AcquiredExamination
@@ -14,6 +17,7 @@ from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.node.received import Batch
+from inline.dicom.node.store import SUFFIX
 from inline.dicom.read import open_dicom
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
@@ -23,6 +27,8 @@ from inline.serving.summary import slice_name
 from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+_FILE: Final = re.compile(rf"^.*?{re.escape(SUFFIX)}:? ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Outcome:
         mapped: files with images of the slices.
         given: those of slices that an object was written of.
         lost: files that could not be read, or whose slice could not be written.
+        reason: of the first problem, without text of the images; or empty.
     """
 
     objects: tuple[tuple[str, bytes], ...]
@@ -48,6 +55,7 @@ class Outcome:
     mapped: frozenset[Path]
     given: frozenset[Path]
     lost: frozenset[Path]
+    reason: str
 
 
 class Processor:
@@ -85,7 +93,7 @@ class Processor:
         given: set[Path] = set()
         lost = set(opened.unread)
         slices = pairs = unused = 0
-        problems = len(opened.problems)
+        unread, unwritten = list(opened.problems), list[str]()
         for examination in opened.examinations():
             self._alive()
             fresh = {each for each, files in examination.files.items() if not new.isdisjoint(files)}
@@ -107,13 +115,20 @@ class Processor:
             slices += len(fresh)
             pairs += len(ecv)
             unused += sum(examination.unused.values())
-            problems += len(examination.problems) + len(written.problems)
-            for problem in written.problems:
-                _log.error("%s", for_log(problem, foreign_text=self._settings.log.foreign_text))
+            unread += examination.problems
+            unwritten += written.problems
+        foreign_text = self._settings.log.foreign_text
+        for why, number in Counter(_reason(each, foreign_text=foreign_text) for each in unread).items():
+            _log.warning("%d files could not be read: %s", number, why)
+        for problem in unwritten:
+            _log.error("%s", for_log(problem, foreign_text=foreign_text))
         unused += sum(opened.skipped.values())
+        problems = [*unread, *unwritten]
+        first = _reason(problems[0]) if problems else ""
         return Outcome(
-            tuple(objects), slices, pairs, unused, problems, *map(frozenset, (mapped, given, lost))
-        )
+            tuple(objects), slices, pairs, unused, len(problems),
+            frozenset(mapped), frozenset(given), frozenset(lost), first,
+        )  # fmt: skip
 
     def _ecv(self, results: Sequence[SliceResult], fresh: set[SeriesIdentity]) -> list[EcvResult]:
         """Return the pairs that a new slice is part of. A slice without a partner may still get one."""
@@ -141,6 +156,11 @@ class Processor:
                 _log.warning("%s: no result: %s", name, error)
             results.append(result)
         return results
+
+
+def _reason(problem: str, *, foreign_text: bool = False) -> str:
+    """Return a problem for the log, without the file of the spool, whose name says nothing."""
+    return _FILE.sub("", for_log(problem, foreign_text=foreign_text))
 
 
 def _with_origin(found: EcvResult) -> EcvResult:

@@ -17,7 +17,6 @@ from typing import Any, Final, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
     AllTransferSyntaxes,
@@ -32,6 +31,7 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.data.errors import ConfigurationError
+from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
@@ -296,7 +296,7 @@ def readable_syntaxes() -> list[UID]:
 
 def _decodable(syntax: UID) -> bool:
     try:
-        return get_decoder(syntax).is_available
+        return has_decoder(syntax)
     except NotImplementedError:
         return False
 

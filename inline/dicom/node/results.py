@@ -96,6 +96,22 @@ class ResultQueue:
         found = self._store.read(waiting, destination, now, now + self._longest_wait_s, most)
         return [Delivery(uid, self._store.folder / file, *others) for uid, file, *others in found]
 
+    def claim(self, deliveries: Iterable[Delivery], destination: str, wait_s: float) -> None:
+        """Record that results are being sent; they are due again in ``wait_s`` if nothing else is recorded.
+
+        Raises:
+            sqlite3.Error: the spool cannot be written; what is sent now could not be recorded either.
+        """
+        with self._store.transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
+            database.executemany(
+                f"UPDATE delivery SET due = ? {_THIS}",
+                [
+                    (self._store.clock() + wait_s, each.uid, destination, each.file.name)
+                    for each in deliveries
+                ],
+            )
+
     def ask(self, deliveries: Iterable[Delivery], destination: str, transaction: str, wait_s: float) -> None:
         """Record a request for storage commitment; without a report, results are due in ``wait_s``."""
         with self._store.transaction() as database:

@@ -45,9 +45,15 @@ class Sender:
         self._results, self._settings, self._alive = results, settings, alive
 
     def deliver(self) -> int:
-        """Send what is due; return the number of objects that were stored."""
+        """Send what is due; return the number of objects that were stored.
+
+        Raises:
+            OSError, sqlite3.Error: the spool cannot be used.
+        """
         name = self._destination.name
         waiting = self._results.due(name, _MOST_SENT)
+        if waiting:  # on a full disk nothing is sent: it would be sent again and again
+            self._results.claim(waiting, name, self._settings.retry_s)
         due = [each for each in waiting if is_dicom(each.file)]
         problems: Counter[str] = Counter()
         # Those without a readable file would hold up the others; a rerun may also have replaced it just now.

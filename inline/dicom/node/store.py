@@ -65,7 +65,7 @@ _FROM_1: Final = (
     + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 )
 DATABASE: Final = "spool.sqlite"
-_SUFFIX: Final = ".dcm"
+SUFFIX: Final = ".dcm"
 
 
 class SpoolError(MyostreamError):
@@ -192,8 +192,8 @@ class Store:
             self._count(-size)
 
     def _write(self, data: bytes) -> Path:
-        file = self.folder / f"{secrets.token_hex(16)}{_SUFFIX}"
-        part = file.with_suffix(f"{_SUFFIX}.part")
+        file = self.folder / f"{secrets.token_hex(16)}{SUFFIX}"
+        part = file.with_suffix(f"{SUFFIX}.part")
         try:
             with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as opened:
                 opened.write(data)
@@ -216,7 +216,7 @@ class Store:
         named: set[str] = set()
         for table in ("object", "result"):
             named |= {file for (file,) in rows(self._database, f"SELECT file FROM {table}")}
-        for file in self.folder.glob(f"*{_SUFFIX}*"):
+        for file in self.folder.glob(f"*{SUFFIX}*"):
             if file.name not in named:
                 file.unlink(missing_ok=True)
 

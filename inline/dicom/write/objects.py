@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from pydicom import Dataset, dcmread, dcmwrite
 
 from inline.assembly.examination import AcquiredExamination
-from inline.data.client_text import foreign, message
+from inline.data.client_text import message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
@@ -169,7 +169,7 @@ def _unwritten(name: str, error: Exception) -> str:
         "{} is not written: no DICOM object can be made with its source images ({}: {})",
         name,
         type(error).__name__,
-        foreign(reason(error)),
+        reason(error),
     )
 
 

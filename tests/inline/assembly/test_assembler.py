@@ -437,6 +437,16 @@ def test_times_from_the_dicom_header_and_from_comments():
     assert times_of(comments, None) == [0, 30, 55]
 
 
+@pytest.mark.parametrize(("stated", "noted"), [("00", False), ("01", True)])
+def test_loss_that_the_dicom_header_states_is_noted(stated, noted):
+    images = [
+        image(meta={"InversionTime": time, **as_json(_00282110={"vr": "CS", "Value": [stated]})}, set=i)
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed(images, counted(8))
+    assert any("compressed with loss" in note for note in only.notes) is noted
+
+
 def test_preparation_times_from_the_header():
     numbered = MeasurementHeader(
         protocol_name="T2map",

@@ -1,5 +1,6 @@
 """DICOM images of four vendors become the same series as the MRD images that they were made of."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -8,13 +9,18 @@ from datetime import datetime, timedelta
 
 import nibabel
 import numpy as np
+import PIL.Image
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -919,9 +925,29 @@ def left_aligned(data, _):
     data.BitsStored, data.PixelData = 12, (data.pixel_array << 4).tobytes()
 
 
+def rates(unit):
+    """Real-world values of a map of R1, and a rescale beside them."""
+
+    def changes(data, _):
+        data.RescaleSlope, data.RescaleIntercept = "1", "0"
+        data.RealWorldValueMappingSequence = [*real_world((7.0, 0.0), unit="1")]
+        data.RealWorldValueMappingSequence += real_world((0.001, 0.0), unit=unit)
+
+    return changes
+
+
+def rescaled_rates(data, _):
+    data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "0.001", "0", "1/s"
+
+
 @pytest.mark.parametrize(
     ("unlike", "why"),
     [
+        (rates("/s"), "rates (/s)"),
+        (rates("Hz"), "rates (Hz)"),
+        (rates("s-1"), "rates (s-1)"),
+        (rates("/ms"), "rates (/ms)"),
+        (rescaled_rates, "rates (1/s)"),
         (lut, "ModalityLUTSequence"),
         (two_ranges, "several slopes"),
         (values_of_a_table, "RealWorldValueLUTData"),
@@ -987,6 +1013,7 @@ def test_pixels_of_other_images_may_have_tables_and_other_bits(unlike, tmp_path,
         real_world((1.25, 10.0), (1.25, 10.0)),
         [
             *real_world((7.0, 1.0), unit="1"),
+            *real_world((7.0, 1.0), unit="/s"),
             *real_world((0.00125, 0.01), unit="s"),
             *real_world((1.25, 10.0)),
         ],
@@ -1441,6 +1468,76 @@ def test_compressed_pixels(tmp_path, images):
     assert Flag.MISSING_IMAGES in examination.series[0].flags
 
 
+LOSSY = "Images were compressed with loss: their values are not exact."
+
+
+def jpeg(data, kind, **options):
+    """Compress the pixels of an image to 8 bits by Pillow."""
+    stored = data.pixel_array
+    eight = (stored / stored.max() * 255).astype(np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(eight).save(file, kind, **options)
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit = 7
+    data.PixelData = encapsulate([file.getvalue()])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+
+
+@pytest.mark.parametrize("map_", [False, True])
+@pytest.mark.parametrize(
+    ("stated", "syntax", "noted"),
+    [
+        (None, None, False),
+        ("00", None, False),
+        ("01", None, True),  # decompressed again
+        (None, JPEGBaseline8Bit, True),
+        (None, JPEG2000, True),
+        ("00", JPEG2000, False),
+    ],
+)
+def test_images_that_were_compressed_with_loss_have_a_note(stated, syntax, noted, map_, tmp_path, images):
+    def changes(data, image):
+        if map_:
+            as_map(data, image)
+        if syntax == JPEGBaseline8Bit:
+            jpeg(data, "JPEG")
+        elif syntax is not None:
+            jpeg(data, "JPEG2000", no_jp2=True)
+        data.file_meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
+        if stated is not None:
+            data.LossyImageCompression = stated
+
+    members = of_slice(images)
+    writer.classic(tmp_path, members[-1:] if map_ else members, "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    assert isinstance(series.series, MapSeries if map_ else MappingSeries)
+    assert (LOSSY in series.notes) is noted
+
+
+def test_enhanced_images_that_were_compressed_with_loss_have_a_note(tmp_path, images):
+    def changes(data, _):
+        data.LossyImageCompression = "01"
+
+    writer.enhanced(tmp_path, images, "ge", changes=changes)
+    assert all(LOSSY in each.notes for each in only(tmp_path).series)
+
+
+@pytest.mark.parametrize("plugins", [("pillow",), ("gdcm", "pillow")])
+def test_jpeg_extended_of_12_bits_needs_a_decoder_of_its_own(plugins, tmp_path, images, monkeypatch):
+    """Pillow and GDCM decode 8 bits of it."""
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", plugins)
+    (file,) = writer.classic(tmp_path, of_slice(images)[:1], "siemens")
+    data = pydicom.dcmread(file)
+    data.BitsStored, data.HighBit = 12, 11
+    data.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(file)
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (problem,) = examination.problems
+    assert "no decoder of its pixels (JPEG Extended (Process 2 and 4)) is installed; install pylib" in problem
+
+
 def test_paths_that_cannot_be_read(tmp_path):
     with pytest.raises(DicomError, match="there is no file or folder"):
         open_dicom([tmp_path / "nowhere"])
@@ -1540,3 +1637,34 @@ def test_a_series_with_fewer_objects_than_it_states_is_flagged(tmp_path, images)
     for each in only(tmp_path).series:
         assert Flag.MISSING_IMAGES in each.flags
         assert any("the series states 50 objects" in note for note in each.notes)
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "lacking"),
+    [
+        (3, (0, 1, 2), ""),
+        (3, (0, 1), "3 objects, and 2"),
+        (3, (0, 2), "3 objects, and 2"),
+        (None, (0, 2), "3 objects, and 2"),
+        (None, (0, 1, 2), ""),
+    ],
+)
+def test_a_concatenation_that_lacks_an_object_is_flagged(total, left, lacking, tmp_path, images):
+    """An enhanced image may be sent in several objects (PS3.3, C.7.6.16.1)."""
+    (file,) = writer.enhanced(tmp_path, of_slice(images), "ge")
+    whole = pydicom.dcmread(file)
+    groups, size = list(whole.PerFrameFunctionalGroupsSequence), 2 * whole.Rows * whole.Columns
+    for part, (first, end) in enumerate([(0, 4), (4, 7), (7, 8)]):
+        data = pydicom.dcmread(file)
+        data.PerFrameFunctionalGroupsSequence = groups[first:end]
+        data.NumberOfFrames, data.PixelData = end - first, whole.PixelData[first * size : end * size]
+        data.ConcatenationUID, data.InConcatenationNumber = "2.25.77", part + 1
+        data.ConcatenationFrameOffsetNumber = first
+        if total is not None:
+            data.InConcatenationTotalNumber = total
+        if part in left:
+            writer.save(data, tmp_path / f"part-{part}", f"2.25.78.{part}")
+    file.unlink()
+    (series,) = only(tmp_path).series
+    assert (Flag.MISSING_IMAGES in series.flags) is bool(lacking)
+    assert any(f"a concatenation states {lacking}" in note for note in series.notes) is bool(lacking)

@@ -147,6 +147,16 @@ def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_p
         wait_for(lambda: len(archive.stored) >= OBJECTS)
 
 
+def test_results_that_an_archive_has_already_count_as_delivered(running, archive, scanned, tmp_path, caplog):
+    archive.status = 0x0111
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: "objects count as delivered" in caplog.text)
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries, 10.0)
+    (line,) = (each.getMessage() for each in caplog.records if "0x0111" in each.getMessage())
+    assert line.startswith(f"archive: {OBJECTS} objects count as delivered")
+
+
 def test_a_destination_that_is_down_holds_up_no_other(running, archive, scanned):
     down = Archive()
     down.start()
@@ -431,6 +441,22 @@ def test_a_series_that_cannot_be_read_is_kept_although_another_of_its_study_is_d
     }
     backlog = inspect(tmp_path / "spool")
     assert (backlog.series, backlog.kept, len(backlog.failed)) == (1, 1, 1)
+
+
+def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive, scanned, tmp_path, caplog):
+    t1, t2 = (scanner.series_of(scanned, number) for number in (1, 2))
+    for each in (damaged := copy.deepcopy(t2)):
+        each.add_new("RescaleSlope", "LO", "Planted")
+    with running([archive.destination()]) as node:
+        send(node.address, unreadable(t1))
+        send(node.address, damaged)
+        wait_for(lambda: len(inspect(tmp_path / "spool").failed) == 2)
+        wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
+    lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
+    assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
+    assert any(each.startswith(f"{len(t2)} files could not be read: cannot be read as") for each in lines)
+    assert "Planted" not in caplog.text
+    assert any("the file is cut off" in each for each in inspect(tmp_path / "spool").failed)
 
 
 def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
@@ -921,18 +947,24 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
+def fill(folder):
+    """Fill the disk of a folder; return the file to remove."""
+    ballast = folder / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as filling:
+        while filling.write(bytes(4096)):
+            pass
+    return ballast
+
+
 def test_a_disk_that_is_full_loses_nothing_and_works_again(
     running, archive, scanned, small_disk, monkeypatch
 ):
     # The check before each object is passed over: the write itself fails, as where others fill the disk.
     monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
     molli = copy.deepcopy(scanner.series_of(scanned, 1))
-    ballast = small_disk / "ballast"
     with running([archive.destination()], outputs=["report"], idle_s=60.0) as node:
         assert send(node.address, molli[:3]) == [0] * 3
-        with suppress(OSError), ballast.open("wb", buffering=0) as filling:
-            while filling.write(bytes(4096)):
-                pass
+        ballast = fill(small_disk)
         assert send(node.address, molli[3:]) == [0xA700] * (len(molli) - 3)
         assert len(list(small_disk.glob("*.dcm*"))) == 3
         assert inspect(small_disk).objects == 3
@@ -942,6 +974,63 @@ def test_a_disk_that_is_full_loses_nothing_and_works_again(
         assert send(node.address, molli[3:]) == [0] * (len(molli) - 3)
         wait_for(lambda: archive.stored)
     assert "missing-images" not in flags_of(archive.stored[0])
+
+
+def test_while_the_disk_is_full_no_result_is_sent_again_and_again(
+    running, archive, scanned, small_disk, caplog
+):
+    archive.stop()
+    with running([archive.destination()], outputs=["report"], free_bytes=0) as node:
+        for number in (1, 2):
+            send(node.address, scanner.series_of(scanned, number))
+        wait_for(lambda: inspect(small_disk).errors and inspect(small_disk).deliveries == {"archive": 2})
+        ballast = fill(small_disk)
+        archive.start()
+        wait_for(lambda: "the spool cannot be used" in caplog.text)
+        time.sleep(3.0)
+        stored = uids(archive.stored)
+        assert len(stored) <= len(set(stored)) + 1  # the one that SQLite's log had no more room for
+        assert inspect(small_disk).deliveries["archive"] >= 1
+        ballast.unlink()
+        wait_for(lambda: not inspect(small_disk).deliveries)
+    assert len(set(uids(archive.stored))) == 2
+    assert "database or disk is full" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(
+    running, archive, scanned, monkeypatch, caplog
+):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("inline.dicom.node.results.ResultQueue.delivered", full)
+    with running([archive.destination()], outputs=["report"], retry_s=0.4, retry_most_s=1.6) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: archive.stored)
+        time.sleep(3.0)  # 0.4 + 0.8 + 1.6 s
+        assert len(archive.stored) <= 4
+    assert "archive: the spool cannot be used; again in 2 s: database or disk is full" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_series_that_cannot_be_taken_wait_with_the_reason_in_the_log(
+    running, archive, scanned, monkeypatch, caplog
+):
+    take = ReceivedObjects.take
+    failures = iter([sqlite3.OperationalError("database or disk is full")])
+
+    def failing(self, idle_s):
+        if (error := next(failures, None)) is not None:
+            raise error
+        return take(self, idle_s)
+
+    monkeypatch.setattr(ReceivedObjects, "take", failing)
+    with running([archive.destination()], outputs=["report"]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: archive.stored)
+    assert "the spool cannot be used: database or disk is full" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_series_of_which_an_object_was_refused_is_flagged_until_it_comes(

@@ -10,6 +10,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
     RLELossless,
 )
 
@@ -45,6 +46,15 @@ def test_uncompressed_objects_are_accepted_and_deflated_ones_are_not():
     assert {ImplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless} <= set(syntaxes)
     assert DeflatedExplicitVRLittleEndian not in syntaxes
     assert not any(each.is_encapsulated and not get_decoder(each).is_available for each in syntaxes)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "accepted"),
+    [(("pillow",), False), (("gdcm", "pillow"), False), (("pillow", "pylibjpeg"), True)],
+)
+def test_jpeg_extended_is_accepted_where_its_12_bits_are_decoded(plugins, accepted, monkeypatch):
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", plugins)
+    assert (JPEGExtended12Bit in readable_syntaxes()) is accepted
 
 
 @settings(max_examples=150)
