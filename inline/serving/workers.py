@@ -145,12 +145,18 @@ class Workers:
             self._turns.closed(task.owner)
             return True
 
-    def replace_hung(self, after_s: float) -> None:
-        """Give up threads that have worked on one task for longer, and start others in their place."""
+    def replace_hung(self, after_s: float, paused_s: float = 0.0) -> None:
+        """Give up threads that have worked on one task for longer, and start others in their place.
+
+        Args:
+            after_s: time that a task may take.
+            paused_s: time since the last call in which the process was paused, which does not count.
+        """
         now = time.monotonic()
         hung: list[tuple[Task, float]] = []
         with self._changed:
             for worker in list(self._workers):
+                worker.since = min(worker.since + paused_s, now)
                 took = now - worker.since
                 if worker.task is None or took <= after_s or worker.given_up:
                     continue
