@@ -191,6 +191,11 @@ class Scheduler:
         return self._stuck >= _TRIES
 
     @property
+    def exhausted_s(self) -> float:
+        """Time for which every thread for fits and contours hangs, s; 0 while one works."""
+        return self._workers.exhausted_s
+
+    @property
     def leaked_threads(self) -> int:
         """Threads that hang in a fit or an engine, and were replaced."""
         return self._workers.leaked + self._hung
