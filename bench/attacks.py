@@ -140,14 +140,14 @@ def surrogates(target: Target) -> Observation:
         for _ in range(3):
             _talk(target.server.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
         # The results of the good client are published as well: there is no silence to wait for.
-        _published(subscriber, 2.0)
+        published(subscriber, 2.0)
         Tally().send(target.server.address, target.measurement)
-        after, expected = _published(subscriber, 2.0), target.measurement.slices
+        after, expected = published(subscriber, 2.0), target.measurement.slices
     text = f"{after} results published after it, of {expected} slices at least"
     return Observation(text, after >= expected)
 
 
-def _published(subscriber: zmq.Socket[bytes], seconds: float) -> int:
+def published(subscriber: zmq.Socket[bytes], seconds: float) -> int:
     """Receive for some seconds; return the number of results."""
     end, count = time.monotonic() + seconds, 0
     while (left := end - time.monotonic()) > 0:

@@ -1,7 +1,9 @@
 """Soak: one server over thousands of slices, as table and plot: ``python -m bench.soak --slices 10000``.
 
 Two good clients send one measurement after the other. A third client breaks off in the middle of an image
-every few seconds. Memory, threads, file descriptors and latency are sampled at even numbers of slices.
+every few seconds. One measurement in ten has post-contrast slices. The live page is on, and a subscriber
+receives the results on ZeroMQ. Memory, threads, file descriptors and latency are sampled at even numbers of
+slices; each sample reads the metrics as well.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import threading
 import time
+import urllib.request
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +23,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bench.attacks import break_off
+from bench.attacks import break_off, published
 from bench.cli import Engine, PlotFile
 from bench.values import draw_curves, percentiles, write_results
 from bench.watched import Measurement, Tally, usage
@@ -26,9 +31,12 @@ from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_columns, print_lines, print_values
 from inline.data.errors import MyostreamError
+from inline.emit.publisher import subscribe
 from inline.replay.local_server import StartedServer, started_server
 
 _CLIENTS: Final = 2
+_POST_CONTRAST_EVERY: Final = 10
+_OBSERVED: Final = ("--monitor-port", "0", "--page-port", "0", "--zmq", "tcp://127.0.0.1:*")
 _BREAK_OFF_EVERY_S: Final = 5.0
 _SETTLED: Final = 500
 """Slices after which all caches and threads exist: memory is compared with this sample."""
@@ -42,30 +50,38 @@ _COLUMNS: Final = (
     "slices, held/megabytes .0f, held/threads, held/descriptors, latency_s/p50 .2f, latency_s/p99 .2f"
 )
 _RESULT: Final = (
-    "tally/results, tally/contours, tally/late, broken_off, idle/before/threads, idle/after/threads, "
-    "idle/before/descriptors, idle/after/descriptors, tracebacks, code"
+    "tally/expected, tally/results, tally/contours, tally/late, published, broken_off, "
+    "idle/before/threads, idle/after/threads, idle/before/descriptors, idle/after/descriptors, "
+    "tracebacks, code"
 )
 
 
 def measure(
-    slices: int, *, engine: str = "auto", measurement: Measurement | None = None, samples: int = _SAMPLES
+    slices: int,
+    *,
+    engine: str = "auto",
+    measurements: Sequence[Measurement] | None = None,
+    samples: int = _SAMPLES,
 ) -> dict[str, Any]:
     """Run a server on so many slices.
 
     Returns:
         ``samples``, ``settled`` and ``end`` as of :func:`_run`; ``idle``: resources of the server before and
-        after all clients; ``tally`` of the good clients, ``broken_off``, ``code``, ``tracebacks``,
-        ``log_bytes``, and ``grown``: names of the resources that have grown.
+        after all clients; ``tally`` of the good clients, ``broken_off``, ``published``: results on ZeroMQ,
+        ``code``, ``tracebacks``, ``log_bytes``, and ``grown``: names of the resources that have grown.
 
     Raises:
         MyostreamError: the server has ended.
     """
-    sent = measurement or Measurement.simulate(3, 192)
-    with started_server(["--engine", engine]) as server:
-        Tally().send(server.address, sent)  # threads and caches of the first slice
+    sent = measurements or [
+        *[Measurement.simulate(3, 192)] * (_POST_CONTRAST_EVERY - 1),
+        Measurement.simulate(3, 192, post_contrast=True),
+    ]
+    with started_server(["--engine", engine, *_OBSERVED]) as server:
+        Tally().send(server.address, sent[0])  # threads and caches of the first slice
         time.sleep(_QUIET_S)
         before = _usage(server)
-        tally, taken, broken_off = _run(server, sent, slices, samples)
+        tally, taken, broken_off, received = _run(server, sent, slices, samples)
         time.sleep(_QUIET_S)
         after = _usage(server)
         code, text = server.stop(), server.log_text()
@@ -85,6 +101,7 @@ def measure(
         "idle": {"before": before, "after": after},
         "tally": {**asdict(tally), "seconds": percentiles(tally.seconds)},
         "broken_off": broken_off,
+        "published": received,
         "code": code,
         "tracebacks": text.count("Traceback"),
         "log_bytes": len(text),
@@ -93,9 +110,9 @@ def measure(
 
 
 def _run(
-    server: StartedServer, sent: Measurement, slices: int, samples: int
-) -> tuple[Tally, list[dict[str, Any]], int]:
-    """Return the counts of the good clients, the samples, and the number of connections broken off.
+    server: StartedServer, sent: Sequence[Measurement], slices: int, samples: int
+) -> tuple[Tally, list[dict[str, Any]], int, int]:
+    """Return the counts of the good clients, the samples, and the numbers of broken connections and results.
 
     A sample has ``seconds`` since the first slice, ``slices`` (maps received so far), ``held`` (resources of
     the server), and ``latency_s``: percentiles of the measurements' durations since the previous sample.
@@ -104,21 +121,29 @@ def _run(
     over = threading.Event()
 
     def good_client(tally: Tally) -> None:
-        while sum(each.measurements for each in tallies) * sent.slices < slices:
-            tally.send(server.address, sent, timeout_s=120.0)
+        while sum(each.expected for each in tallies) < slices:
+            tally.send(server.address, sent[tally.measurements % len(sent)], timeout_s=120.0)
 
     def broken_client() -> int:
         generator, count = random.Random(1), 0
         while not over.wait(_BREAK_OFF_EVERY_S):
             with contextlib.suppress(OSError):
-                break_off(server.address, sent, generator)
+                break_off(server.address, sent[0], generator)
                 count += 1
+        return count
+
+    def subscriber() -> int:
+        count = 0
+        with contextlib.closing(subscribe(_address(server, "publishing on"))) as results:
+            while not over.is_set():
+                count += published(results, 1.0)
         return count
 
     def sample() -> dict[str, Any]:
         recent = [
             each for tally, count in zip(tallies, counted, strict=True) for each in tally.seconds[count:]
         ]
+        urllib.request.urlopen(_address(server, "metrics on"), timeout=30.0).close()
         counted[:] = [len(tally.seconds) for tally in tallies]
         return {
             "seconds": time.monotonic() - start,
@@ -130,8 +155,9 @@ def _run(
     taken: list[dict[str, Any]] = []
     counted = [0] * _CLIENTS
     start = time.monotonic()
-    with ThreadPoolExecutor(_CLIENTS + 1) as pool:
+    with ThreadPoolExecutor(_CLIENTS + 2) as pool:
         broken: Future[int] = pool.submit(broken_client)
+        received: Future[int] = pool.submit(subscriber)
         clients = [pool.submit(good_client, tally) for tally in tallies]
         try:
             while not all(client.done() for client in clients):
@@ -142,7 +168,12 @@ def _run(
             taken.append(sample())
         finally:
             over.set()
-    return sum(tallies, Tally()), taken, broken.result()
+    return sum(tallies, Tally()), taken, broken.result(), received.result()
+
+
+def _address(server: StartedServer, name: str) -> str:
+    """Return an address that the server printed behind a name."""
+    return str(re.findall(rf"{name} (\S+)", server.log_text())[0])
 
 
 def _usage(server: StartedServer) -> dict[str, float]:
@@ -178,12 +209,14 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
     print_lines(
         f"{tally['lost']} of {tally['sent']} images lost",
+        f"{tally['expected'] - tally['results']} of {tally['expected']} maps missing",
         f"{len(tally['problems'])} measurements without a close message",
         f"memory {growth:+.1f} % since slice {settled['slices']}",
         f"grown: {', '.join(figures['grown']) or 'nothing'}",
     )
     lost = tally["lost"] or tally["problems"] or tally["disordered"] or figures["tracebacks"]
-    return not lost and not figures["grown"] and figures["code"] == 0
+    complete = tally["results"] == tally["expected"] and len(taken) > 1
+    return not lost and complete and not figures["grown"] and figures["code"] == 0
 
 
 def main(
@@ -192,7 +225,7 @@ def main(
     json_file: JsonFile = None,
     plot: PlotFile = None,
 ) -> None:
-    """Run a server on many slices; exit code 1 where an image was lost or a resource has grown."""
+    """Run a server on many slices; exit code 1 where an image or map was lost or a resource has grown."""
     if not show(measure(slices, engine=engine), json_file, plot):
         raise typer.Exit(1)
 

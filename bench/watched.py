@@ -17,6 +17,7 @@ from inline.mrd.protocol import Decoder
 from inline.replay.client import exchange
 from inline.replay.run import records
 from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
+from model.synthesis.contrast_agent import USUAL_AGENT
 
 Address = tuple[str, int]
 
@@ -109,10 +110,15 @@ class Measurement:
     slices: int
 
     @classmethod
-    def simulate(cls, hearts: int = 1, size: int = 128) -> Measurement:
-        """Simulate one: a T1 and a T2 slice of each heart, ``size`` rows and columns."""
+    def simulate(cls, hearts: int = 1, size: int = 128, *, post_contrast: bool = False) -> Measurement:
+        """Simulate one: a T1 and a T2 slice of each heart, ``size`` rows and columns.
+
+        Args:
+            post_contrast: add a T1 slice after contrast agent, of each heart.
+        """
         simulated = simulate_examination(hearts, seed=7, size=size)
-        return cls(header_xml(simulated), to_images(simulated), 2 * hearts)
+        post = simulate_examination(hearts, seed=7, size=size, agent=USUAL_AGENT) if post_contrast else []
+        return cls(header_xml(simulated), to_images(simulated, post), 2 * hearts + len(post))
 
 
 @dataclass
@@ -124,7 +130,8 @@ class Tally:
         sent: images sent.
         lost: images that did not come back bit-exact.
         disordered: measurements whose originals came back in another order.
-        results: maps.
+        expected: maps that the measurements give.
+        results: maps that came.
         contours: maps with contours.
         late: maps flagged ``late``.
         seconds: from the first byte to the close message, of each measurement that ended with one.
@@ -135,6 +142,7 @@ class Tally:
     sent: int = 0
     lost: int = 0
     disordered: int = 0
+    expected: int = 0
     results: int = 0
     contours: int = 0
     late: int = 0
@@ -160,6 +168,7 @@ class Tally:
         except MyostreamError as error:
             self.problems.append(str(error)[:120])
         self.measurements += 1
+        self.expected += measurement.slices
         self.count(measurement.images, received)
 
     def count(self, sent: Sequence[Image], received: Sequence[Image]) -> None:

@@ -9,8 +9,8 @@ from inline.serving.server import Server
 from model.engines.fallback import IDLE_S, FallbackEngine
 
 SPARED_S: Final = 600.0
-"""Time for which a service with a hanging engine is not restarted while connections are open: their images
-still pass, and a restart would end them."""
+"""Time for which a service whose engine or fits hang is not restarted while connections are open: their
+images still pass, and a restart would end them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class State:
         engine: name of the engine in use; empty before there is one.
         failed: that engine has failed or hangs, and no other is left.
         unproven_s: time since the engine last returned output or was verified, s.
+        exhausted_s: time for which every thread for fits and contours hangs, s; 0 while one works.
         connections: number of open connections.
     """
 
@@ -31,6 +32,7 @@ class State:
     engine: str = ""
     failed: bool = False
     unproven_s: float = 0.0
+    exhausted_s: float = 0.0
     connections: int = 0
 
     @classmethod
@@ -46,6 +48,7 @@ class State:
             engine=engine.name,
             failed=scheduler.stuck or (watched is not None and watched.failed),
             unproven_s=0.0 if watched is None else watched.unproven_s,
+            exhausted_s=scheduler.exhausted_s,
             connections=server.connections,
         )
 
@@ -96,9 +99,10 @@ def judge(state: State, limit_s: float) -> Health:
         limit_s: time for which an engine may neither return output nor be verified.
     """
     silent = state.unproven_s > limit_s
-    spared = state.connections > 0 and state.unproven_s <= limit_s + SPARED_S
-    live = not silent or spared or state.draining
-    ready = state.listening and not (state.draining or silent or state.failed)
+    useless_s = max(state.unproven_s - limit_s, state.exhausted_s)
+    spared = state.connections > 0 and useless_s <= SPARED_S
+    live = useless_s <= 0.0 or spared or state.draining
+    ready = state.listening and not (state.draining or useless_s > 0.0 or state.failed)
     return Health(live, ready, _summary(state, silent=silent), state)
 
 
@@ -108,6 +112,8 @@ def _summary(state: State, *, silent: bool) -> str:
     connections = f"{state.connections} connection" + ("" if state.connections == 1 else "s")
     if state.draining:
         return f"stopping: {connections} to finish"
+    if state.exhausted_s:
+        return f"every thread for fits hangs, for {state.exhausted_s:.0f} s now: slices make no maps"
     if state.failed:
         return f"the engine {state.engine} has failed and no other is left: maps come without contours"
     if silent:

@@ -40,6 +40,8 @@ _PATIENCE_S: Final = 5.0
 """Lower bound of the time that a batch may take: an engine is not given up for a short budget."""
 _JOIN_S: Final = 5.0
 """Time that closing waits for the threads."""
+_PAUSED_S: Final = 1.0
+"""Overrun of a wait beyond which the process is taken to have been paused (suspended, snapshot, swapping)."""
 _ROOM_S: Final = 2.0
 """Time that a slice waits for memory that its connection holds elsewhere, such as in unread replies."""
 _POLL_S: Final = 0.1
@@ -187,6 +189,11 @@ class Scheduler:
     def stuck(self) -> bool:
         """True while the only engine hangs in every thread that was started for it."""
         return self._stuck >= _TRIES
+
+    @property
+    def exhausted_s(self) -> float:
+        """Time for which every thread for fits and contours hangs, s; 0 while one works."""
+        return self._workers.exhausted_s
 
     @property
     def leaked_threads(self) -> int:
@@ -432,18 +439,26 @@ class Scheduler:
     def _watch(self) -> bool:
         """Wait for the next budget to end and do what is due then; return whether to go on.
 
-        Slices that are late are delivered; an engine or a thread that hangs is given up.
+        Slices that are late are delivered; an engine or a thread that hangs is given up. Time in which the
+        process was paused does not count as hanging.
         """
         with self._changed:
             if self._closed and not self._jobs:
                 return False
             next_end = min((job.progress.deadline for job in self._jobs if job.timed), default=math.inf)
-            wait = min(self._budget, next_end - time.monotonic())
-            self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
+            start = time.monotonic()
+            wait = min(max(min(self._budget, next_end - start), 0.001), 0.5)
+            self._changed.wait(timeout=wait)
+            now = time.monotonic()
+            paused_s = now - start - wait
+            if paused_s <= _PAUSED_S:
+                paused_s = 0.0
+            else:
+                _log.warning("the process was paused for %.0f s", paused_s)
+                self._running_since = min(self._running_since + paused_s, now)
             timed = sorted((job for job in self._jobs if job.timed), key=lambda job: job.progress.deadline)
             if self._closed and not timed:
                 return False
-            now = time.monotonic()
             late = [job for job in timed if job.progress.deadline <= now]
             for job in late:
                 job.timed = False
@@ -465,7 +480,7 @@ class Scheduler:
             except BaseException:  # one slice must not keep the others
                 _log.exception("slice %d was not delivered at the end of its budget", job.slice_index)
         self._bound_late()
-        self._workers.replace_hung(self._hanging)
+        self._workers.replace_hung(self._hanging, paused_s)
         return True
 
     def _bound_late(self) -> None:

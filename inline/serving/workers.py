@@ -129,6 +129,14 @@ class Workers:
         """Number of tasks that wait for a thread."""
         return len(self._waiting)
 
+    @property
+    def exhausted_s(self) -> float:
+        """Time for which every thread hangs, s: they are too many to be replaced; 0 while one works."""
+        with self._changed:
+            if not all(worker.given_up for worker in self._workers):
+                return 0.0
+            return time.monotonic() - max(worker.since for worker in self._workers)
+
     def submit(self, task: Task) -> None:
         """Queue a task; it does not run after :meth:`close`."""
         with self._changed:
@@ -145,12 +153,18 @@ class Workers:
             self._turns.closed(task.owner)
             return True
 
-    def replace_hung(self, after_s: float) -> None:
-        """Give up threads that have worked on one task for longer, and start others in their place."""
+    def replace_hung(self, after_s: float, paused_s: float = 0.0) -> None:
+        """Give up threads that have worked on one task for longer, and start others in their place.
+
+        Args:
+            after_s: time that a task may take.
+            paused_s: time since the last call in which the process was paused, which does not count.
+        """
         now = time.monotonic()
         hung: list[tuple[Task, float]] = []
         with self._changed:
             for worker in list(self._workers):
+                worker.since = min(worker.since + paused_s, now)
                 took = now - worker.since
                 if worker.task is None or took <= after_s or worker.given_up:
                     continue
@@ -161,7 +175,10 @@ class Workers:
                     self._workers.remove(worker)
                     self._start()
             leaked = self.leaked
-        what = "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
+        replaced = leaked <= _MOST_LEAKED
+        what = (
+            "another one takes its place" if replaced else "none takes its place any more; restart myostream"
+        )
         for task, took in hung:
             _log.error(
                 "%s has hung for %.0f s; its thread is given up, %s (threads given up: %d)",

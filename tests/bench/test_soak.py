@@ -11,10 +11,13 @@ from bench.watched import Measurement
 @pytest.mark.slow
 def test_a_short_soak(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak, "_QUIET_S", 0.5)
-    figures = soak.measure(12, measurement=Measurement.simulate(1, 96), samples=4)
+    measurements = [Measurement.simulate(1, 96, post_contrast=post) for post in (False, True)]
+    assert [each.slices for each in measurements] == [2, 3]
+    figures = soak.measure(12, measurements=measurements, samples=4)
     assert figures["tally"]["lost"] == 0
     assert figures["tally"]["problems"] == []
-    assert figures["tally"]["results"] >= 12
+    assert figures["tally"]["results"] == figures["tally"]["expected"] >= 12
+    assert figures["published"] > 0
     assert figures["code"] == 0
     assert figures["engine_used"] not in ("", "auto")
     slices = [each["slices"] for each in figures["samples"]]
@@ -31,22 +34,22 @@ def test_a_short_soak(tmp_path, monkeypatch, capsys):
 def test_growth_and_loss_are_failures(tmp_path):
     held = {"megabytes": 100.0, "threads": 5, "descriptors": 9}
     point = {"seconds": 1.0, "slices": 2, "held": held, "latency_s": {}}
+    counts = {"lost": 0, "sent": 11, "expected": 2, "results": 2, "contours": 2, "late": 0, "disordered": 0}
     good = {
         "slices": 2,
         "engine": "auto",
         "engine_used": "openvino-f32",
-        "samples": [point],
+        "samples": [point, point],
         "settled": point,
         "end": point,
         "idle": {"before": held, "after": held},
-        "tally": {
-            "lost": 0, "sent": 11, "results": 2, "contours": 2, "late": 0, "problems": [], "disordered": 0,
-        },
+        "tally": {**counts, "problems": []},
         "broken_off": 0,
+        "published": 2,
         "tracebacks": 0,
         "code": 0,
         "grown": [],
-    }  # fmt: skip
+    }
 
     def holds(**changed):
         return soak.show({**good, **changed}, None, None)
@@ -55,4 +58,6 @@ def test_growth_and_loss_are_failures(tmp_path):
     assert not holds(grown=["threads"])
     assert not holds(code=-6)
     assert not holds(tracebacks=1)
+    assert not holds(samples=[point])
     assert not holds(tally={**good["tally"], "lost": 1})
+    assert not holds(tally={**good["tally"], "results": 1, "late": 1})

@@ -1,17 +1,21 @@
 """Health at the start, with an engine that fails, while connections are spared, and while it stops."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from inline.pipeline import Pipeline
-from inline.serving.health import SPARED_S, Checkup, State, judge
+from inline.serving.health import Checkup, State, judge
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
+from inline.serving.workers import Task
 from inline.settings import load_settings
 from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference, self_test_images
+from tests.inline.conftest import wait_until
 
 LIMIT_S = 100.0
 
@@ -35,8 +39,18 @@ def test_a_silent_engine_is_restarted_once_nobody_is_connected():
     assert (live, ready) == (False, False)
     assert "the engine e has returned nothing for 101 s" in summary
     assert judged(unproven_s=LIMIT_S + 1, connections=1)[:2] == (True, False)
-    assert judged(unproven_s=LIMIT_S + SPARED_S + 1, connections=1)[:2] == (False, False)
+    assert judged(unproven_s=LIMIT_S + 600, connections=1)[:2] == (True, False)  # docs/monitoring.md
+    assert judged(unproven_s=LIMIT_S + 601, connections=1)[:2] == (False, False)
     assert judged(unproven_s=LIMIT_S + 1, draining=True)[:2] == (True, False)
+
+
+def test_a_service_whose_fits_all_hang_is_restarted_likewise():
+    live, ready, summary = judged(exhausted_s=6)
+    assert (live, ready) == (False, False)
+    assert "every thread for fits hangs, for 6 s now" in summary
+    assert judged(exhausted_s=600, connections=1)[:2] == (True, False)
+    assert judged(exhausted_s=601, connections=1)[:2] == (False, False)
+    assert judged(exhausted_s=601, draining=True)[:2] == (True, False)
 
 
 class Stub:
@@ -87,6 +101,22 @@ def test_health_of_a_server_follows_its_engine(watched):
     watched.clock.now += 61.0
     watched.engine.verify_if_idle()
     assert watched.checkup.health().ready
+
+
+def test_health_of_a_server_follows_its_fits(watched):
+    watched.checkup.server = watched.server
+    workers, released = watched.server.service.scheduler._workers, threading.Event()
+    for number in range(1, 34):
+        assert watched.checkup.health().ready
+        workers.submit(Task("a", "a fit", lambda: (0, 0), lambda: released.wait(60), lambda seconds: None))
+        wait_until(lambda: workers.waiting == 0)
+        time.sleep(0.002)
+        workers.replace_hung(0.001)
+        assert workers.leaked == number
+    health = watched.checkup.health()
+    assert (health.live, health.ready) == (False, False)
+    released.set()
+    wait_until(lambda: watched.checkup.health().ready)
 
 
 def test_a_server_that_stops_is_not_ready(watched):

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.run import records
 from inline.serving import scheduler as module
+from inline.serving import workers as workers_module
 from inline.serving.scheduler import Owner, Scheduler
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
@@ -709,6 +711,34 @@ def test_fits_that_hang_are_logged_replaced_counted_and_end_with_an_error(slices
     scheduler.close()
     # What they return now belongs to nobody.
     assert (len(collector.results), len(collector.latecomers)) == (3, 2)
+
+
+def test_a_pause_of_the_process_does_not_count_as_hanging(slices, maps, ring_engine, monkeypatch):
+    """The clock jumps by an hour while a batch and a fit are in work."""
+    paused_s = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + paused_s[0], perf_counter=time.perf_counter, sleep=time.sleep
+    )
+    for each in (module, workers_module):
+        monkeypatch.setattr(each, "time", clock)
+    gate = Gated(ring_engine)
+    engine = FallbackEngine([("gated", lambda: gate), ("ring", lambda: ring_engine)])
+    pipeline, collector = HangingFits(engine), Collector()
+    pipeline.hangs = False
+    scheduler = Scheduler(pipeline, 2, 100.0)
+    scheduler.submit(now(maps[0]), collector, budget_ms=1e9)
+    assert gate.entered.wait(20)
+    pipeline.hangs = True
+    scheduler.submit(now(slices[0]), collector, budget_ms=1e9)
+    wait_until(lambda: scheduler.depths == (2, 0, 0))
+    paused_s[0] = 3600.0
+    time.sleep(1.2)  # two waits of the thread that watches
+    assert (engine.name, engine.replacements, scheduler.leaked_threads) == ("gated", 0, 0)
+    gate.open.set()
+    pipeline.released.set()
+    collector.wait(results=2)
+    scheduler.close()
+    assert all(each.error == "" and each.contours is not None for each in collector.results)
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError("no memory")])

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from inline.serving import workers as workers_module
 from inline.serving.workers import Task, Workers
 from tests.inline.conftest import wait_until
 
@@ -77,8 +76,8 @@ def test_a_thread_that_hangs_is_replaced_counted_and_logged(pool, caplog):
     wait_until(lambda: sum(each.name.startswith("tested") for each in threading.enumerate()) == 1)
 
 
-def test_threads_that_hang_are_not_replaced_without_end(pool, monkeypatch):
-    monkeypatch.setattr(workers_module, "_MOST_LEAKED", 3)
+def test_threads_that_hang_are_not_replaced_without_end(pool, caplog):
+    most = 32  # docs/protocol.md
     make, release = pool
     workers, begun, reported, done = make(), [], [], threading.Event()
 
@@ -86,17 +85,22 @@ def test_threads_that_hang_are_not_replaced_without_end(pool, monkeypatch):
         begun.append(1)
         release.wait(60)
 
-    for _ in range(6):
+    for _ in range(most + 3):
         workers.submit(task(hang, hung=reported.append))
     workers.submit(task(done.set, rank=(1, 0)))
-    for number in range(1, 5):
+    for number in range(1, most + 2):
+        assert workers.exhausted_s == 0.0
         wait_until(lambda number=number: len(begun) == number)
         time.sleep(0.02)
         workers.replace_hung(0.01)
-    assert (workers.leaked, len(reported), len(begun)) == (4, 4, 4)
+    assert (workers.leaked, len(reported), len(begun)) == (most + 1,) * 3
+    assert "another one takes its place (threads given up: 32)" in caplog.text
+    assert "none takes its place any more; restart myostream (threads given up: 33)" in caplog.text
+    assert 0.02 <= workers.exhausted_s < 20.0
     release.set()
     assert done.wait(20)
     wait_until(lambda: workers.leaked == 0)
+    assert workers.exhausted_s == 0.0
 
 
 def test_a_task_can_be_withdrawn_until_it_begins(pool):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,9 +46,41 @@ def test_class_probabilities_are_those_of_the_network_without_heat_maps(network,
     assert np.abs(TorchEngine(network).infer(images[:1]) - reference[:1, :3]).max() < 1e-6
 
 
-def test_bfloat16_is_close(converted, images, reference):
+def test_bfloat16_is_close_and_does_not_change_a_later_float32(converted, images, reference):
     output = OpenVinoEngine(converted, Precision.BF16).infer(images[:1])
     assert np.abs(output - reference[:1]).mean() < 0.02
+    output = OpenVinoEngine(converted, Precision.F32).infer(images[:1])
+    assert np.abs(output - reference[:1]).max() < 1e-3
+
+
+_REPLACED = """
+import gc, os, signal, threading
+import numpy as np, openvino
+from openvino import opset13 as ops
+from model.engines.fallback import FallbackEngine
+from model.engines.openvino_engine import OpenVinoEngine, Precision
+
+image = ops.parameter([1, 1, 4, 4], np.float32)
+model = openvino.Model(ops.relu(image), [image])
+make = lambda: OpenVinoEngine(model, Precision.F32)
+engine = FallbackEngine([("first", make), ("second", make)])
+
+def replace():
+    engine.give_up(engine.current, "hangs")
+    gc.collect()
+
+thread = threading.Thread(target=replace)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+print(engine.replacements)
+"""
+
+
+def test_a_process_whose_engine_was_replaced_in_a_thread_handles_signals():
+    done = subprocess.run([sys.executable, "-c", _REPLACED], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "handled\n1\n"), done.stderr
 
 
 def test_threads_do_not_disturb_each_other(engine, images):
