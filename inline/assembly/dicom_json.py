@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
+from inline.data.geometry import perpendicular, usable_spacing
 from inline.elements.header import Header
 from inline.mrd.text import decode
 
@@ -100,16 +99,12 @@ class DicomPlane:
 def plane(elements: Elements) -> DicomPlane | None:
     """Return the image plane; None without a usable PixelSpacing."""
     spacing = numbers(elements, PIXEL_SPACING, 2)
-    if spacing is None or not all(0.05 <= size <= 20.0 for size in spacing):
+    if spacing is None or not usable_spacing(spacing):
         return None
     cosines = numbers(elements, ORIENTATION, 6)
-    directions = None
-    if cosines is not None:
-        row, column = np.array(cosines[:3]), np.array(cosines[3:])
-        usable = (
-            abs(row @ row - 1.0) < 0.02 and abs(column @ column - 1.0) < 0.02 and abs(row @ column) < 0.02
-        )
-        directions = (cosines[:3], cosines[3:]) if usable else None
+    directions = None if cosines is None else (cosines[:3], cosines[3:])
+    if directions is not None and not perpendicular(*directions):
+        directions = None
     # DICOM states the distance between rows (y) first.
     return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, POSITION, 3))
 

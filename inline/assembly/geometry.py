@@ -13,7 +13,7 @@ import numpy as np
 from inline.assembly.dicom_json import DicomPlane
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.data.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry, perpendicular, usable_spacing
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader, Triple
 
@@ -86,7 +86,7 @@ def read_geometry(
                 f"mm; PixelSpacing of DICOM, {dicom.spacing[0]:.3g} x {dicom.spacing[1]:.3g} mm, is used."
             )
             spacing = dicom.spacing
-    elif not all(0.05 <= size <= 20.0 for size in spacing):
+    elif not usable_spacing(spacing):
         if unusable:
             raise SeriesError(
                 message(
@@ -110,7 +110,7 @@ def read_geometry(
         if dicom.first_pixel is not None:
             to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
             position, positioned = _triple(np.array(dicom.first_pixel) + to_centre), True
-    oriented = _perpendicular(row, column)
+    oriented = perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
     along, across = np.array(header.slice_dir), np.cross(row, column)
@@ -182,11 +182,6 @@ def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
     if not normal.any() and not other.any():
         return float(np.linalg.norm(apart)) <= _TOLERANCE_MM
     return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM
-
-
-def _perpendicular(row: Triple, column: Triple) -> bool:
-    lengths = np.linalg.norm([row, column], axis=1)
-    return bool((np.abs(lengths - 1.0) < 0.02).all()) and abs(float(np.dot(row, column))) < 0.02
 
 
 def _triple(vector: Iterable[float]) -> Triple:
