@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import dicom_json
+from inline.assembly.dicom_json import Elements, JsonHeader
 from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
@@ -127,7 +128,7 @@ class Frame:
     place: ImageHeader
     location: float
     in_stack: int
-    elements: dicom_json.Elements
+    elements: Elements
     recognised: Recognised | str
     weighting: str
     times: tuple[float | None, ...]
@@ -145,8 +146,8 @@ class Frame:
     @property
     def name(self) -> str:
         """Series description, else protocol name."""
-        names = (dicom_json.SERIES_DESCRIPTION, dicom_json.PROTOCOL_NAME)
-        return next((str(each) for name in names for each in dicom_json.values(self.elements, name)), "")
+        header = JsonHeader.of(self.elements)
+        return next((text for name in _NAMES for text in header.texts(name)), "")
 
     def copies_in(self, files: Iterable[Sequence[Frame]]) -> Iterator[Frame]:
         """Yield the same image in further files with its instance UID.
@@ -241,7 +242,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
     recognised = recognise(
         own=described,
         protocols=protocol,
-        types=dicom_json.values(elements, dicom_json.IMAGE_TYPE),
+        types=JsonHeader.of(elements).texts("ImageType"),
         timed=timed(stated),
         listed=False,
     )
@@ -302,23 +303,19 @@ def _patient(header: FrameHeader) -> str:
     return stated if identifier(stated) else identifier(str(header.value("PatientName") or "")) or stated
 
 
-def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
+def _elements(header: FrameHeader) -> Elements:
     """Return the attributes that the assembly reads, as DICOM JSON."""
-    found: dict[str, list[Any]] = {
-        dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
-        dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
-        dicom_json.IMAGE_COMMENTS: [comments(header)],
-        dicom_json.CONTRAST_AGENT: [_contrast_agent(header)],
-        dicom_json.IMAGE_TYPE: [
-            part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
-        ],
-        dicom_json.PIXEL_SPACING: list(
-            _lengths(header, "PixelSpacing", 2) or header.text("PixelSpacing").split("\\")
-        ),
-        dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
-        dicom_json.POSITION: list(_first_pixel(header) or ()),
-    }
-    return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+    return dicom_json.elements(
+        {
+            **{name: [header.text(name)] for name in _NAMES},
+            "ImageComments": [comments(header)],
+            "ContrastBolusAgent": [_contrast_agent(header)],
+            "ImageType": [part for name in ("ImageType", "FrameType") for part in _image_type(header, name)],
+            "PixelSpacing": _lengths(header, "PixelSpacing", 2) or header.text("PixelSpacing").split("\\"),
+            "ImageOrientationPatient": _lengths(header, "ImageOrientationPatient", 6) or (),
+            "ImagePositionPatient": _first_pixel(header) or (),
+        }
+    )
 
 
 def _contrast_agent(header: FrameHeader) -> str:

@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.assembly import dicom_json
-from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.dicom_json import DicomPlane, JsonHeader, plane
 from inline.assembly.geometry import read_geometry
 from inline.data.errors import SeriesError
 from inline.mrd.header import ReconSpace
@@ -115,13 +114,12 @@ def test_rounded_directions_keep_the_direction_of_the_slice_counter(sign):
 def test_rounded_cosines_of_dicom_place_the_first_pixel(cosine):
     """``dicom2mrd`` writes the place of the first pixel for that of the centre."""
     row, column, first = (cosine, -cosine, 0.0), COLUMN, (-100.0, -120.0, 40.0)
-    plane = dicom_json.plane(
-        {
-            "00280030": {"Value": [1.5, 1.5]},
-            "00200037": {"Value": [*row, *column]},
-            "00200032": {"Value": list(first)},
-        }
-    )
-    placed = read_geometry(header(position=first, read_dir=row, phase_dir=column), plane)
+    elements = {
+        "00280030": {"Value": [1.5, 1.5]},
+        "00200037": {"Value": [*row, *column]},
+        "00200032": {"Value": [*first]},
+    }
+    stated = plane(JsonHeader.of(elements))
+    placed = read_geometry(header(position=first, read_dir=row, phase_dir=column), stated)
     assert placed.geometry.oriented
     assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(first)
