@@ -41,9 +41,8 @@ _TAGS: Final = {
     "SeriesDescription": "0008103E",
 }
 """Tags of the attributes that are read."""
-_DEEPEST: Final = 6
 _MOST_ELEMENTS: Final = 4096
-"""Elements and items of sequences that are read."""
+"""Elements and items of sequences that are read, more than real headers have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +158,10 @@ def _is_empty(value: Any) -> bool:
 
 
 def _levels(elements: Elements) -> Iterator[Elements]:
-    """Yield the elements at the top, then those of sequences, within bounds that no real header reaches."""
+    """Yield the elements at the top, then those of sequences, level by level."""
     level: list[Any] = [elements]
     seen = 0
-    for _ in range(_DEEPEST):
+    while level:
         below: list[Any] = []
         for each in level:
             seen += 1

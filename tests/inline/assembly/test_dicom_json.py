@@ -86,3 +86,10 @@ def test_items_without_elements_are_counted_too():
     items = {"00081140": {"vr": "SQ", "Value": [{}] * 10_000}}
     header = parse(encoded(items))
     assert len(header.levels) < 5000
+
+
+def test_very_deep_elements_end():
+    deep = {"00180082": {"Value": [100]}}
+    for _ in range(5000):
+        deep = {"00081140": {"Value": [deep]}}
+    assert len(JsonHeader.of(deep).levels) < 5000
