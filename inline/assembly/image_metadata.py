@@ -38,6 +38,8 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
+"""Attributes by which images that are made of files state their time."""
 _HEAD_TIME: Final = "IceMiniHead"
 _JSON_TIME: Final = "InversionTime of DicomJson"
 _COMMENTED: Final = "comment"

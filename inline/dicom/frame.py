@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from inline.assembly import dicom_json
 from inline.assembly.dicom_json import Elements, JsonHeader
+from inline.assembly.image_metadata import TIME_NAMES
 from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
@@ -68,7 +69,6 @@ _COMPONENTS: Final = {
 """ImageType (value 3 and on, M_SE and alike by their first part) and ComplexImageComponent (0008,9208)."""
 _GE_COMPONENTS: Final = (ImageType.MAGNITUDE, ImageType.PHASE, ImageType.REAL, ImageType.IMAGINARY)
 """GE's (0043,xx2F) of the creator GEMS_PARM_01 (dcm2niix, GE/README.md)."""
-_TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _WIDER: Final = {
     np.dtype(np.uint8): np.uint16,
     np.dtype(bool): np.uint16,
@@ -181,10 +181,10 @@ class Frame:
         """
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
-            meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
+            meta[TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
         elif self.unreadable_time and self.quantity is not None:
             # Messages show it. MRD allows a decimal comma, DICOM does not: it is not read as a number.
-            meta[_TIME_NAMES[self.quantity]] = f"{self.unreadable_time} (no number)"
+            meta[TIME_NAMES[self.quantity]] = f"{self.unreadable_time} (no number)"
         scale = self.scale if time is None else self.weighted_scale
         if scale is not None:
             meta["RescaleSlope"] = repr(scale.slope)
