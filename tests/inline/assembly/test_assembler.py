@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inline.assembly import assembler as assembler_module
 from inline.assembly.assembled import Failed, Ready
 from inline.assembly.assembler import MEMORY, Account, SeriesAssembler
 from inline.data.flags import Flag
@@ -349,6 +350,16 @@ def test_another_scanner_made_map_is_a_result_of_its_own(fields):
     values = {"value": 950.0, "meta": {"DataRole": "T1"}}
     ready, _ = feed([image(**values), image(**values | fields), image(**values)])
     assert len(ready) == 2
+
+
+def test_a_connection_remembers_a_bounded_number_of_slices(monkeypatch):
+    monkeypatch.setattr(assembler_module, "_REMEMBERED", 20)
+    assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 2}), AT_ONCE)
+    for place in range(60):
+        for each in t2prep(position=(0.0, 0.0, 10.0 * place)):
+            assembler.add(each, float(place))
+    assert assembler.account().series == 60
+    assert max(len(each) for each in vars(assembler).values() if isinstance(each, dict | set)) <= 20
 
 
 def test_of_very_many_maps_the_latest_are_recognised_again_and_the_first_are_forgotten():
