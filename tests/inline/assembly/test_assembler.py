@@ -2519,3 +2519,13 @@ def test_reasons_that_quote_the_sender_are_bounded_in_number():
     assert total.images == sum(total.unused.values()) == 600
     assert len(total.unused) == 65
     assert total.unused["for further reasons"] == 600 - 64
+
+
+@pytest.mark.parametrize(
+    ("limit", "at_once"), [(24, False), (7, True)], ids=["of another number", "of just so many"]
+)
+def test_the_limit_of_a_counter_that_does_not_run_counts_where_as_many_images_have_come(limit, at_once):
+    """The header states a limit of the phase alone, and the images are counted by set."""
+    ready, (only,) = feed(molli(), MeasurementHeader(maxima={"phase": limit}))
+    assert bool(ready) is at_once
+    assert only.flags == ()
