@@ -608,10 +608,24 @@ def test_an_inversion_time_of_the_first_image_alone_does_not_hide_preparation_ti
     assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
 
 
-def test_an_empty_preparation_time_is_none():
-    times = [{"InversionTime": ms, "T2PrepDuration": ""} for ms in TIMES["5(3)3"]]
+@pytest.mark.parametrize("text", ["", "n/a"])
+def test_a_preparation_time_that_is_no_number_is_none(text):
+    times = [{"InversionTime": ms, "T2PrepDuration": text} for ms in TIMES["5(3)3"]]
     _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)], counted(8))
     assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T1, sorted(TIMES["5(3)3"]))
+
+
+@pytest.mark.parametrize("more", [{}, {"InversionTime": 300}], ids=["alone", "beside that of the protocol"])
+@pytest.mark.parametrize("unreadable", range(4))
+def test_a_preparation_time_that_is_no_number_takes_only_itself_from_a_t2_series(unreadable, more):
+    times = [0, 25, 40, 55]
+    texts = ["n/a" if k == unreadable else ms for k, ms in enumerate(times)]
+    _, (only,) = feed(
+        [image(k + 1.0, {"T2PrepDuration": text, **more}, set=k) for k, text in enumerate(texts)]
+    )
+    assert only.quantity is Quantity.T2
+    assert only.series.times_ms.tolist() == [ms for k, ms in enumerate(times) if k != unreadable]
+    assert Flag.UNREADABLE_TIMES in only.flags
 
 
 def as_json(**elements):
