@@ -1895,6 +1895,23 @@ def test_counters_that_begin_again_with_each_inversion_are_one_series():
     assert [len(series.series.images) for series in ready] == [8]
 
 
+def test_the_second_inversion_after_a_few_images_without_time_stamps_begins_no_series():
+    """Some schemes part the inversions by 20 to 40 ms."""
+    times = [100, 1000, 1900, 130, 1030, 1930, 2830, 3730]
+    images = acquired(times, counters=lambda k: {"contrast": k % 3 if k < 6 else k - 3, "image_index": k})
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+def test_a_whole_series_without_time_stamps_is_repeated_with_a_first_time_within_40_ms():
+    times = TIMES["5(3)3"]
+    again = [time + 30 for time in times]
+    images = [*acquired(times, counters=by_index), *acquired(again, counters=running_on, value=50.0)]
+    _, everything = feed(images)
+    assert [each.series.times_ms.tolist() for each in everything] == [sorted(times), sorted(again)]
+
+
 LISTED = MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"])))
 
 
