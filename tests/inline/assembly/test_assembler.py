@@ -126,6 +126,12 @@ def test_counters_that_begin_at_one(first, lost, listed):
     assert (only.slice_count, only.slice_place().first_slice) == (3, first)
 
 
+@pytest.mark.parametrize(("limit", "slices"), [(255, 256), (256, None)])
+def test_a_large_limit_of_the_slice_counter_states_no_number_of_slices(limit, slices):
+    _, (only,) = feed(molli(), MeasurementHeader(maxima={"set": 7, "slice": limit}))
+    assert only.slice_count == slices
+
+
 @pytest.mark.parametrize("lost", [None, 4, 7])
 def test_counters_below_their_limits_count_from_zero(lost):
     """Limits from 1 to 8, images counted from 0 to 7."""
@@ -568,6 +574,16 @@ def test_preparation_times_may_stand_in_the_place_of_inversion_times_too(times, 
         for k, ms in enumerate(times)
     ]
     assert times_of(images, None) == list(times)
+
+
+@pytest.mark.parametrize(("wobble", "is_joint"), [(6, False), (10, True)])
+def test_offsets_to_preparation_times_that_differ_by_less_than_a_twentieth_are_one(wobble, is_joint):
+    images = [
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": ms, "TI": ms + 100 + extra}, set=k)
+        for k, (ms, extra) in enumerate(((0, 0), (25, wobble), (55, 0)))
+    ]
+    _, (only,) = feed(images)
+    assert isinstance(only, Failed) is is_joint
 
 
 def test_a_preparation_of_zero_beside_inversion_times_is_none():
@@ -1071,6 +1087,22 @@ def test_fewer_images_than_a_limit_of_both_quantities_are_flagged(counter, came,
         f"{came} images came of the 5 that the header's limits state. The limit may be that of the T1 series "
         "alone; then none is missing.",
     )
+
+
+def test_a_limit_that_the_list_of_a_series_confirms_is_not_doubted():
+    t1 = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms}, set=k // 5, contrast=k % 5)
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    t2 = [
+        image(k + 1.0, {"SequenceDescription": "T2map", "T2PrepDuration": ms}, contrast=k)
+        for k, ms in enumerate((0, 25, 35))
+    ]
+    own = {f"T2PrepDuration_{k}": str(ms) for k, ms in enumerate((0, 25, 35, 45, 55))}
+    header = MeasurementHeader(maxima={"set": 1, "contrast": 4}, parameters=own)
+    _, (_, of_t2) = feed([*t1, *t2], header)
+    assert (of_t2.quantity, of_t2.images) == (Quantity.T2, 3)
+    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ())
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
@@ -1910,6 +1942,30 @@ def test_a_whole_series_without_time_stamps_is_repeated_with_a_first_time_within
     images = [*acquired(times, counters=by_index), *acquired(again, counters=running_on, value=50.0)]
     _, everything = feed(images)
     assert [each.series.times_ms.tolist() for each in everything] == [sorted(times), sorted(again)]
+
+
+@pytest.mark.parametrize(("beats", "results"), [(7, 1), (9, 2)])
+def test_a_break_in_another_unit_is_told_by_the_heartbeat(beats, results):
+    """A first time 30 ms later may be that of the second inversion, after a recovery of a few heartbeats."""
+    times, beat = TIMES["5(3)3"], 1_000_000
+    last = 10**9 + 7 * beat
+    first = acquired(times, start=10**9, beat=beat, counters=by_index)
+    again = acquired(
+        [ms + 30 for ms in times], start=last + beats * beat, beat=beat, counters=running_on, value=50.0
+    )
+    assert len(feed([*first, *again])[1]) == results
+
+
+@pytest.mark.parametrize(("lengths", "results"), [(3.9, 1), (4.1, 2)])
+def test_a_pause_is_four_times_as_long_as_the_images_took(lengths, results):
+    """Times that fall, so that no first inversion time comes again; a heartbeat of 10 s by the clock."""
+    times, beat = sorted(TIMES["5(3)3"], reverse=True), 4000
+    last = 1000 + 7 * beat
+    first = acquired(times, start=1000, beat=beat, counters=by_index)
+    again = acquired(
+        times, start=last + round(lengths * 7 * beat), beat=beat, counters=running_on, value=50.0
+    )
+    assert len(feed([*first, *again])[1]) == results
 
 
 LISTED = MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"])))

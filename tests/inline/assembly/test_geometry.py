@@ -56,6 +56,8 @@ def test_pixel_spacing_wins_over_an_exchanged_field_of_view():
     [
         ([(192, 128, 288.0, 192.0)], False),
         ([(192, 128, 290.0, 193.0)], False),  # rounded
+        ([(192, 128, 300.0, 200.0)], False),  # by 4 %
+        ([(192, 128, 306.0, 204.0)], True),  # by 6 %
         ([(192, 128, 192.0, 192.0)], True),
         ([(192, 128, 192.0, 192.0), (192, 128, 288.0, 192.0)], False),  # that of another encoding
         ([(96, 64, 192.0, 192.0)], False),  # interpolated
