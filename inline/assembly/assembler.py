@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from inline.assembly.times import (
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
+from inline.data.recent import Recent
 from inline.data.series import MappingSeries, Quantity
 from inline.data.time_stamps import past_midnight
 from inline.mrd.header import MeasurementHeader
@@ -69,7 +70,7 @@ _OTHER: Final = "for further reasons"
 _REASONS: Final = 64
 """Number of reasons that are distinguished: some quote the sender."""
 _REMEMBERED: Final = 4096
-"""Number of complete or dropped series, and of maps, that are still recognised."""
+"""Number of complete or dropped series, of slices with one, and of maps, that are still recognised."""
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
@@ -217,19 +218,19 @@ class SeriesAssembler:
         self._header = header
         self._settings = settings or AssemblySettings()
         self._memory = memory or unlimited()
-        self._given_up: dict[_Key, float] = {}
+        self._given_up = Recent[_Key, float](_REMEMBERED)
         self._held_back = 0
         self._planes = Planes()
         self._groups: dict[_Key, _OpenGroup] = {}
-        self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        self._done = Recent[_Key, set[tuple[object, ...]]](_REMEMBERED)
         # Last image of series whose images came in two variants: that of the other variant follows.
-        self._variants: dict[_Key, tuple[object, ...]] = {}
-        self._apart: dict[_Same, None] = {}
-        self._maps: dict[tuple[object, ...], None] = {}
+        self._variants = Recent[_Key, tuple[object, ...]](_REMEMBERED)
+        self._apart = Recent[_Same, None](_REMEMBERED)
+        self._maps = Recent[tuple[object, ...], None](_REMEMBERED)
         self._longest: dict[Quantity, int] = {}
         self._parts: dict[Quantity, set[int]] = {quantity: set() for quantity in Quantity}
         self._timed: set[Quantity] = set()
-        self._fitted: set[tuple[int, int, Quantity]] = set()
+        self._fitted = Recent[tuple[int, int, Quantity], None](_REMEMBERED)
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
         self._used = self._series = 0
         self._unused: Counter[str] = Counter()
@@ -262,17 +263,7 @@ class SeriesAssembler:
             _count(self._unused, metadata)
             return []
         if metadata.recognised.kind is Kind.MAP:
-            assert metadata.recognised.quantity is not None
-            place = self._same(image.header, metadata, metadata.recognised.quantity)
-            made = (*place, _name(metadata), _content(image))
-            if made in self._maps:
-                self._unused["sent twice"] += 1
-                return []
-            self._maps[made] = None
-            _forget(self._maps)
-            alone = Group(quantity=metadata.recognised.quantity, arrived=now)
-            alone.add(image, metadata)
-            return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
+            return self._add_map(image, metadata, now)
         quantity = self._quantity(metadata)
         corrected = "" if metadata.recognised.corrected else "not "
         if quantity is None:
@@ -328,6 +319,19 @@ class SeriesAssembler:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
             ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
         return ready
+
+    def _add_map(self, image: Image, metadata: ImageMetadata, now: float) -> list[Assembled]:
+        """Take a map that the scanner has made; return it, unless it came before."""
+        quantity = metadata.recognised.quantity
+        assert quantity is not None
+        made = (*self._same(image.header, metadata, quantity), _name(metadata), _content(image))
+        if made in self._maps:
+            self._unused["sent twice"] += 1
+            return []
+        self._maps[made] = None
+        alone = Group(quantity=quantity, arrived=now)
+        alone.add(image, metadata)
+        return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
 
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
@@ -406,7 +410,6 @@ class SeriesAssembler:
         """Make a group of each repetition of a group, and from now on of each of its series."""
         group = self._groups.pop(key)
         self._apart[key[:-2]] = None
-        _forget(self._apart)
         for image, metadata in zip(group.images, group.metadata, strict=True):
             place = (*key[:-2], image.header.repetition, key[-1])
             if (own := self._groups.get(place)) is None:
@@ -520,11 +523,9 @@ class SeriesAssembler:
         group = self._take_out(key)
         group.settle()
         self._done[key] = group.members
-        _forget(self._done)
         # The last image of a group of one is its first: a repetition begins with such an image.
         if group.ambiguous and len(group.images) > 1:
             self._variants[key] = _member(group.images[-1], group.metadata[-1])
-            _forget(self._variants)
         if self._is_scout(group):
             self._unused[SCOUT] += len(group.images)
             return []
@@ -536,7 +537,7 @@ class SeriesAssembler:
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
-        self._fitted.add(self._place(group.images[-1].header, group.quantity))
+        self._fitted[self._place(group.images[-1].header, group.quantity)] = None
         if self._settings.motion != "prefer-corrected":
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
@@ -615,7 +616,6 @@ class SeriesAssembler:
             oldest = min(self._groups, key=lambda each: (self._groups[each].arrived, each == key))
             self._unused[MEMORY] += len(self._take_out(oldest).images)
             self._given_up[oldest] = now
-            _forget(self._given_up)
             if oldest == key:
                 return ready
         self._memory.release(max(-size, 0))
@@ -638,12 +638,6 @@ def _other(quantity: Quantity) -> Quantity:
 def _bytes(image: Image) -> int:
     """Return the memory that a waiting image takes, bytes."""
     return len(image.data) + len(image.attributes) + _OVERHEAD
-
-
-def _forget(remembered: dict[Any, Any]) -> None:
-    """Forget the series that were remembered first."""
-    while len(remembered) > _REMEMBERED:
-        del remembered[next(iter(remembered))]
 
 
 def _name(metadata: ImageMetadata) -> str:

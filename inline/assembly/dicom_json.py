@@ -4,116 +4,46 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
+from inline.data.geometry import perpendicular, usable_spacing
 from inline.elements.header import Header
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
 
-IMAGE_TYPE: Final = "00080008"
-SERIES_DESCRIPTION: Final = "0008103E"
-CONTRAST_AGENT: Final = "00180010"
-INVERSION_TIME: Final = "00180082"
-INVERSION_TIMES: Final = "00189079"
-PROTOCOL_NAME: Final = "00181030"
-IMAGE_COMMENTS: Final = "00204000"
-RESCALE_INTERCEPT: Final = "00281052"
-RESCALE_SLOPE: Final = "00281053"
-POSITION: Final = "00200032"
-ORIENTATION: Final = "00200037"
-PIXEL_SPACING: Final = "00280030"
-LOSSY: Final = "00282110"
 _TAGS: Final = {
     "CodeValue": "00080100",
+    "ContrastBolusAgent": "00180010",
     "EchoTime": "00180081",
     "EffectiveEchoTime": "00189082",
     "FrameComments": "00209158",
-    "ImageComments": IMAGE_COMMENTS,
-    "InversionTime": INVERSION_TIME,
-    "InversionTimes": INVERSION_TIMES,
-    "LossyImageCompression": LOSSY,
+    "ImageComments": "00204000",
+    "ImageOrientationPatient": "00200037",
+    "ImagePositionPatient": "00200032",
+    "ImageType": "00080008",
+    "InversionTime": "00180082",
+    "InversionTimes": "00189079",
+    "LossyImageCompression": "00282110",
     "MeasurementUnitsCodeSequence": "004008EA",
     "ModalityLUTSequence": "00283000",
+    "PixelSpacing": "00280030",
+    "ProtocolName": "00181030",
     "RealWorldValueIntercept": "00409224",
     "RealWorldValueLUTData": "00409212",
     "RealWorldValueMappingSequence": "00409096",
     "RealWorldValueSlope": "00409225",
-    "RescaleIntercept": RESCALE_INTERCEPT,
-    "RescaleSlope": RESCALE_SLOPE,
+    "RescaleIntercept": "00281052",
+    "RescaleSlope": "00281053",
     "RescaleType": "00281054",
+    "SeriesDescription": "0008103E",
 }
-"""Tags of the attributes that are read by name."""
-_DEEPEST: Final = 6
+"""Tags of the attributes that are read."""
 _MOST_ELEMENTS: Final = 4096
-"""Elements and items of sequences that are read."""
-
-
-def parse(encoded: str) -> Elements:
-    """Return the elements by tag; none where the text is no JSON object, plain or in base64."""
-    is_json = encoded.lstrip().startswith("{")
-    try:
-        content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def values(elements: Elements, tag: str) -> tuple[str, ...]:
-    """Return the values of an element as text, at the top or else in the first sequence that holds it."""
-    for found in _found(elements, tag):
-        listed = found.get("Value") if isinstance(found, dict) else None
-        listed = [listed] if isinstance(listed, str | int | float) else listed
-        if isinstance(listed, list) and listed:
-            return tuple(str(value) for value in listed if not isinstance(value, dict | list))
-    return ()
-
-
-def numbers(elements: Elements, tag: str, count: int) -> tuple[float, ...] | None:
-    """Return the ``count`` finite numbers of an element; None where there are not exactly so many."""
-    try:
-        found = tuple(float(value) for value in values(elements, tag))
-    except ValueError:
-        return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None
-
-
-@dataclass(frozen=True, slots=True)
-class DicomPlane:
-    """Pixel size and place of an image as its DICOM header states them.
-
-    Attributes:
-        spacing: pixel size ``(x, y)``, mm.
-        directions: unit vectors along columns and rows of pixels, LPS; None where not stated.
-        first_pixel: patient coordinates of the centre of the first pixel, mm; None where not stated.
-    """
-
-    spacing: tuple[float, float]
-    directions: tuple[tuple[float, ...], tuple[float, ...]] | None
-    first_pixel: tuple[float, ...] | None
-
-
-def plane(elements: Elements) -> DicomPlane | None:
-    """Return the image plane; None without a usable PixelSpacing."""
-    spacing = numbers(elements, PIXEL_SPACING, 2)
-    if spacing is None or not all(0.05 <= size <= 20.0 for size in spacing):
-        return None
-    cosines = numbers(elements, ORIENTATION, 6)
-    directions = None
-    if cosines is not None:
-        row, column = np.array(cosines[:3]), np.array(cosines[3:])
-        usable = (
-            abs(row @ row - 1.0) < 0.02 and abs(column @ column - 1.0) < 0.02 and abs(row @ column) < 0.02
-        )
-        directions = (cosines[:3], cosines[3:]) if usable else None
-    # DICOM states the distance between rows (y) first.
-    return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, POSITION, 3))
+"""Elements and items of sequences that are read, more than real headers have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +63,13 @@ class JsonHeader(Header):
 
     def value(self, name: str) -> Any:
         """Return the first value of an attribute that is not empty; None where there is none."""
-        for level in self.levels:
-            if found := _values(level.get(_TAGS[name])):
-                return found[0] if len(found) == 1 else found
-        return None
+        found = self._values(name)
+        return found[0] if len(found) == 1 else found or None
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return the values of an attribute as text."""
+        found = self._values(name)
+        return tuple(str(value).strip() for value in found if not isinstance(value, bytes | dict | list))
 
     def private(self, group: int, creator: str, element: int) -> Any:
         """Return a private element of a block, found by its creator; None where there is none."""
@@ -161,6 +94,54 @@ class JsonHeader(Header):
         found = self.items(name) if name.endswith("Sequence") else self.value(name)
         return default if found is None else found
 
+    def _values(self, name: str) -> list[Any]:
+        """Return the values of an attribute at the first level that states one."""
+        return next(filter(None, (_values(level.get(_TAGS[name])) for level in self.levels)), [])
+
+
+@dataclass(frozen=True, slots=True)
+class DicomPlane:
+    """Pixel size and place of an image as its DICOM header states them.
+
+    Attributes:
+        spacing: pixel size ``(x, y)``, mm.
+        directions: unit vectors along columns and rows of pixels, LPS; None where not stated.
+        first_pixel: patient coordinates of the centre of the first pixel, mm; None where not stated.
+    """
+
+    spacing: tuple[float, float]
+    directions: tuple[tuple[float, ...], tuple[float, ...]] | None
+    first_pixel: tuple[float, ...] | None
+
+
+def parse(encoded: str) -> JsonHeader:
+    """Return the header; one without elements where the text is no JSON object, plain or in base64."""
+    is_json = encoded.lstrip().startswith("{")
+    try:
+        content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
+    except (ValueError, RecursionError):
+        content = None
+    return JsonHeader.of(content if isinstance(content, dict) else {})
+
+
+def elements(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Return the elements that state these values of attributes; empty ones are left out."""
+    stated = {_TAGS[name]: [value for value in each if value != ""] for name, each in values.items()}
+    return {tag: {"Value": kept} for tag, kept in stated.items() if kept}
+
+
+def plane(header: Header) -> DicomPlane | None:
+    """Return the image plane; None without a usable PixelSpacing."""
+    spacing = header.numbers("PixelSpacing", 2)
+    if spacing is None or not usable_spacing(spacing):
+        return None
+    cosines = header.numbers("ImageOrientationPatient", 6)
+    directions = None if cosines is None else (cosines[:3], cosines[3:])
+    if directions is not None and not perpendicular(*directions):
+        directions = None
+    # DICOM states the distance between rows (y) first.
+    return DicomPlane((spacing[1], spacing[0]), directions, header.numbers("ImagePositionPatient", 3))
+
 
 def _values(element: Any) -> list[Any]:
     """Return the values of an element that are not empty; bytes of one whose type was lost."""
@@ -170,19 +151,18 @@ def _values(element: Any) -> list[Any]:
         if "InlineBinary" in element:
             return [base64.b64decode(element["InlineBinary"])]
     listed = element.get("Value")
-    return [value for value in (listed if isinstance(listed, list) else [listed]) if value not in (None, "")]
+    return [value for value in (listed if isinstance(listed, list) else [listed]) if not _is_empty(value)]
 
 
-def _found(elements: Elements, tag: str) -> Iterator[Any]:
-    """Yield the elements of a tag, level by level."""
-    return (level[tag] for level in _levels(elements) if tag in level)
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _levels(elements: Elements) -> Iterator[Elements]:
-    """Yield the elements at the top, then those of sequences, within bounds that no real header reaches."""
+    """Yield the elements at the top, then those of sequences, level by level."""
     level: list[Any] = [elements]
     seen = 0
-    for _ in range(_DEEPEST):
+    while level:
         below: list[Any] = []
         for each in level:
             seen += 1

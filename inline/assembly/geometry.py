@@ -13,7 +13,7 @@ import numpy as np
 from inline.assembly.dicom_json import DicomPlane
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.data.geometry import SliceGeometry, perpendicular
+from inline.data.geometry import SliceGeometry, perpendicular, usable_spacing
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader, Triple
 
@@ -86,7 +86,7 @@ def read_geometry(
                 f"mm; PixelSpacing of DICOM, {dicom.spacing[0]:.3g} x {dicom.spacing[1]:.3g} mm, is used."
             )
             spacing = dicom.spacing
-    elif not all(0.05 <= size <= 20.0 for size in spacing):
+    elif not usable_spacing(spacing):
         if unusable:
             raise SeriesError(
                 message(

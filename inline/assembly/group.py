@@ -101,9 +101,9 @@ class Group:
             self._extents[name] = min(lowest, number), max(highest, number)
 
     def _settle_quantity(self, newest: Mapping[Quantity, Stated]) -> None:
-        """Take unnamed images for those of T1 until one has a preparation time: 0, or no text, is none."""
+        """Take unnamed images for those of T1 until one has a preparation time: 0, or no number, is none."""
         quantity, inversion, preparation = self.quantity, newest.get(Quantity.T1), newest.get(Quantity.T2)
-        if preparation is not None and preparation.text and preparation.number != 0.0:
+        if preparation is not None and (preparation.number or 0.0) > 0.0:
             quantity = Quantity.T2
         elif len(self.images) == 1 and inversion is not None and inversion.number:
             quantity = Quantity.T1

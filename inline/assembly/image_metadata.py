@@ -38,6 +38,8 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
+"""Attributes by which images that are made of files state their time."""
 _HEAD_TIME: Final = "IceMiniHead"
 _JSON_TIME: Final = "InversionTime of DicomJson"
 _COMMENTED: Final = "comment"
@@ -129,26 +131,25 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     own = (
         *_all(meta, _DESCRIPTIONS),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
-        *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
+        *dicom.texts("SeriesDescription")[:1],
     )
-    protocols = dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1]
+    protocols = dicom.texts("ProtocolName")[:1]
     additions = _all(meta, _ADDITIONS)
     measurement = [text for text in (header.series_description, header.protocol_name) if text]
     comments = (
         *_all(meta, _COMMENTS),
         *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
-        *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
+        *dicom.texts("ImageComments"),
     )
-    elements = JsonHeader.of(dicom)
-    by_dicom = times(elements)
-    found = {quantity: _times(meta, elements, head, comments, by_dicom, quantity) for quantity in Quantity}
+    by_dicom = times(dicom)
+    found = {quantity: _times(meta, dicom, head, comments, by_dicom, quantity) for quantity in Quantity}
     own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
     recognised = recognise(
         own=own,
         protocols=protocols,
         types=(
             *_all(meta, _IMAGE_TYPES),
-            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
+            *dicom.texts("ImageType"),
             *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
         ),
         roles=_all(meta, _ROLES),
@@ -167,15 +168,15 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         recognised = replace(recognised, saturation=True)
     agents = (
         *_all(meta, (_AGENT,)),
-        *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),
+        *dicom.texts("ContrastBolusAgent"),
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
     perhaps = recognised.kind is Kind.PERHAPS_MAP and not own_times
     as_map = recognised.kind is Kind.MAP or perhaps
-    scale, rescale, unusable_scale = _scale(meta, elements, as_map=as_map)
+    scale, rescale, unusable_scale = _scale(meta, dicom, as_map=as_map)
     plane = dicom_json.plane(dicom)
-    spacing = " x ".join(dicom_json.values(dicom, dicom_json.PIXEL_SPACING)) if plane is None else ""
+    spacing = " x ".join(dicom.texts("PixelSpacing")) if plane is None else ""
     return ImageMetadata(
         description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
@@ -188,7 +189,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_spacing=spacing[:_LONGEST_SLOPE],
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
-        lossy=elements.text("LossyImageCompression") == "01",
+        lossy=dicom.text("LossyImageCompression") == "01",
         readable=readable,
         enhancement=enhancement,
         enhancement_source=stated_by,

@@ -43,9 +43,8 @@ def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata)
     The shortest inversion time of a MOLLI acquisition is that of the protocol and comes once. Preparation
     times may come again in one series, as averages.
     """
-    times = _inversion_times(group, metadata)
-    near = _seconds_are_short(group, seconds_after(group, header))
-    return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times, near=near)
+    enough = len(group.images) >= SHORTEST[Quantity.T1]
+    return enough and _has_first_inversion_time(group, header, metadata, near=False)
 
 
 def another_inversion(group: Group, metadata: ImageMetadata) -> bool:
@@ -85,12 +84,27 @@ def first_again(times_ms: Sequence[float], time_ms: float, *, near: bool) -> boo
 def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
     """Return whether an image has the time of a group's first one, and no other image of the group has it."""
     if group.quantity is Quantity.T1:
-        times = _inversion_times(group, metadata)
-        seconds = seconds_after(group, header)
-        near = math.isnan(seconds) or _seconds_are_short(group, seconds)
-        return times is not None and first_again(*times, near=near)
+        return _has_first_inversion_time(group, header, metadata, near=True)
     stated, (first, *others) = metadata.times.get(group.quantity), group.stated
     return stated is not None and stated == first and stated not in others
+
+
+def _has_first_inversion_time(
+    group: Group, header: ImageHeader, metadata: ImageMetadata, *, near: bool
+) -> bool:
+    """Return whether an image has the inversion time of a T1 group's first one, as :func:`first_again`.
+
+    Args:
+        group: images before.
+        header: of the image.
+        metadata: of the image.
+        near: as there, where no time stamps show the break before the image: a few images may be those of one
+            inversion, which are at most five in the schemes in use.
+    """
+    times, seconds = _inversion_times(group, metadata), seconds_after(group, header)
+    if not math.isnan(seconds):
+        near = _seconds_are_short(group, seconds)
+    return times is not None and first_again(*times, near=near)
 
 
 def seconds_after(group: Group, header: ImageHeader) -> float:
@@ -100,9 +114,9 @@ def seconds_after(group: Group, header: ImageHeader) -> float:
 
 
 def _seconds_are_short(group: Group, seconds: float) -> bool:
-    """Return whether a time after a group's last image, s or NaN, may be a recovery between inversions."""
-    if math.isnan(seconds) or seconds < BREAK_S:
-        return seconds < BREAK_S
+    """Return whether a time after a group's last image, s, may be a recovery between inversions."""
+    if seconds < BREAK_S:
+        return True
     stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp]
     beat = median([apart(*pair) for pair in pairwise(stamps)] or [0])
     return seconds < _BREAK * beat / TICKS

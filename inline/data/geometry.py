@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,6 +18,10 @@ SAME_MM: Final = 3.0
 three eighths of the usual thickness of 8 mm."""
 PARALLEL: Final = float(np.cos(np.radians(10.0)))
 """Smallest cosine between the directions of slices that count as parallel."""
+_ROUNDED: Final = 0.02
+"""Tolerance of cosines: some senders round them to one or two digits."""
+_SIZES_MM: Final = 0.05, 20.0
+"""Smallest and largest size of a pixel, mm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +88,24 @@ class SliceGeometry:
         return patient
 
 
-def perpendicular(row: tuple[float, float, float], column: tuple[float, float, float]) -> bool:
-    """Return whether both are unit vectors at right angles; some senders round them to two digits."""
-    lengths = np.linalg.norm([row, column], axis=1)
-    return bool((np.abs(lengths - 1.0) < 0.02).all()) and abs(float(np.dot(row, column))) < 0.02
-
-
 @lru_cache(maxsize=4096)
 def _normal(row: tuple[float, float, float], column: tuple[float, float, float]) -> FloatArray:
     # Each slice is compared with all others of its study.
     (a, b, c), (x, y, z) = row, column
     across = np.array([b * z - c * y, c * x - a * z, a * y - b * x])
-    # Some senders round cosines to one or two digits.
     unit: FloatArray = across / np.linalg.norm(across)
     unit.flags.writeable = False
     return unit
+
+
+def perpendicular(row: Sequence[float], column: Sequence[float]) -> bool:
+    """Return whether directions are perpendicular unit vectors."""
+    across = sum(one * other for one, other in zip(row, column, strict=True))
+    lengths = (math.hypot(*row), math.hypot(*column))
+    return all(abs(length - 1.0) < _ROUNDED for length in lengths) and abs(across) < _ROUNDED
+
+
+def usable_spacing(spacing: Sequence[float]) -> bool:
+    """Return whether numbers are sizes of a pixel, mm."""
+    smallest, largest = _SIZES_MM
+    return all(smallest <= size <= largest for size in spacing)

@@ -19,7 +19,7 @@ from inline.data.folders import files_below, unread
 from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import MeasurementHeader, tesla
 from model.nifti import is_nifti
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ _IMAGES: Final = {
 """SOP classes that are read."""
 _DIRECTORY: Final = "1.2.840.10008.1.3.10"
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-_MOST_TESLA: Final = 20.0
-"""Field strength above which it is stated in another unit, as gauss, and is not used."""
 _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
@@ -165,7 +163,7 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
     return MeasurementHeader(
         study_uid=frame.study,
         frame_of_reference_uid=frame.reference,
-        field_strength=field if field is not None and 0.0 < field <= _MOST_TESLA else 0.0,
+        field_strength=tesla(field),
         sex=sex if sex in ("M", "F") else "",
         system=system,
         # As the header of MRD states them: 2026-01-31, 10:00:00.

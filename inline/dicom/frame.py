@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import dicom_json
+from inline.assembly.dicom_json import Elements, JsonHeader
+from inline.assembly.image_metadata import TIME_NAMES
 from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
@@ -75,7 +77,6 @@ _COMPONENTS: Final = {
 """ImageType (value 3 and on, M_SE and alike by their first part) and ComplexImageComponent (0008,9208)."""
 _GE_COMPONENTS: Final = (ImageType.MAGNITUDE, ImageType.PHASE, ImageType.REAL, ImageType.IMAGINARY)
 """GE's (0043,xx2F) of the creator GEMS_PARM_01 (dcm2niix, GE/README.md)."""
-_TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _WIDER: Final = {
     np.dtype(np.uint8): np.uint16,
     np.dtype(bool): np.uint16,
@@ -139,7 +140,7 @@ class Frame:
     place: ImageHeader
     location: float
     in_stack: int
-    elements: dicom_json.Elements
+    elements: Elements
     recognised: Recognised | str
     weighting: str
     times: tuple[float | None, ...]
@@ -158,8 +159,8 @@ class Frame:
     @property
     def name(self) -> str:
         """Series description, else protocol name."""
-        names = (dicom_json.SERIES_DESCRIPTION, dicom_json.PROTOCOL_NAME)
-        return next((str(each) for name in names for each in dicom_json.values(self.elements, name)), "")
+        header = JsonHeader.of(self.elements)
+        return next((text for name in _NAMES for text in header.texts(name)), "")
 
     def copies_in(self, files: Iterable[Sequence[Frame]]) -> Iterator[Frame]:
         """Yield the same image in further files with its instance UID.
@@ -193,10 +194,10 @@ class Frame:
         """
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
-            meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
+            meta[TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
         elif self.unreadable_time and self.quantity is not None:
             # Messages show it. MRD allows a decimal comma, DICOM does not: it is not read as a number.
-            meta[_TIME_NAMES[self.quantity]] = f"{self.unreadable_time} (no number)"
+            meta[TIME_NAMES[self.quantity]] = f"{self.unreadable_time} (no number)"
         scale = self.scale if time is None else self.weighted_scale
         if scale is not None:
             meta["RescaleSlope"] = repr(scale.slope)
@@ -270,7 +271,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
     recognised = recognise(
         own=described,
         protocols=protocol,
-        types=dicom_json.values(elements, dicom_json.IMAGE_TYPE),
+        types=JsonHeader.of(elements).texts("ImageType"),
         timed=timed(stated),
         listed=False,
     )
@@ -338,24 +339,20 @@ def _patient(header: FrameHeader) -> str:
     return stated if identifier(stated) else identifier(str(header.value("PatientName") or "")) or stated
 
 
-def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
+def _elements(header: FrameHeader) -> Elements:
     """Return the attributes that the assembly reads, as DICOM JSON."""
-    found: dict[str, list[Any]] = {
-        dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
-        dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
-        dicom_json.IMAGE_COMMENTS: [comments(header)],
-        dicom_json.CONTRAST_AGENT: [_contrast_agent(header)],
-        dicom_json.IMAGE_TYPE: [
-            part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
-        ],
-        dicom_json.PIXEL_SPACING: list(
-            _lengths(header, "PixelSpacing", 2) or header.text("PixelSpacing").split("\\")
-        ),
-        dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
-        dicom_json.POSITION: list(_first_pixel(header) or ()),
-        dicom_json.LOSSY: ["01" if _is_lossy(header) else ""],
-    }
-    return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+    return dicom_json.elements(
+        {
+            **{name: [header.text(name)] for name in _NAMES},
+            "ImageComments": [comments(header)],
+            "ContrastBolusAgent": [_contrast_agent(header)],
+            "ImageType": [part for name in ("ImageType", "FrameType") for part in _image_type(header, name)],
+            "PixelSpacing": _lengths(header, "PixelSpacing", 2) or header.text("PixelSpacing").split("\\"),
+            "ImageOrientationPatient": _lengths(header, "ImageOrientationPatient", 6) or (),
+            "ImagePositionPatient": _first_pixel(header) or (),
+            "LossyImageCompression": ["01" if _is_lossy(header) else ""],
+        }
+    )
 
 
 def _is_lossy(header: FrameHeader) -> bool:

@@ -25,6 +25,8 @@ _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patien
 """Form of these elements in headers of anonymised patients."""
 _MOST_SPACES: Final = 64
 """Encodings whose reconstructed space is kept."""
+_FIELDS_T: Final = 0.1, 20.0
+"""Field strengths of scanners, tesla; one beyond is stated in another unit, as gauss, and is not used."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
 
@@ -159,6 +161,12 @@ def digest(texts: Iterable[str]) -> bytes:
     return made.digest()
 
 
+def tesla(stated: float | None) -> float:
+    """Return a field strength that is stated in tesla; 0 where it is none of a scanner."""
+    lowest, highest = _FIELDS_T
+    return float(stated) if stated is not None and lowest <= stated <= highest else 0.0
+
+
 def _parts(element: Element) -> Iterator[str]:
     """Yield texts that state all of an element, whatever its white space."""
     for each in element.iter():
@@ -233,7 +241,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     return MeasurementHeader(
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
-        field_strength=number(text("acquisitionSystemInformation/systemFieldStrength_T"), 1e9) or 0.0,
+        field_strength=tesla(number(text("acquisitionSystemInformation/systemFieldStrength_T"), 1e9)),
         system=" ".join(
             filter(None, (text(f"acquisitionSystemInformation/system{name}") for name in ("Vendor", "Model")))
         ),

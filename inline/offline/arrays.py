@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
+from inline.assembly.image_metadata import TIME_NAMES
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
@@ -23,7 +24,6 @@ _SUFFIXES: Final = (".npz", ".npy", ".cfl", ".hdr")
 _BART_SLICE: Final = 13
 """Dimension of the slices (mrirecon/bart, src/misc/mri.h)."""
 _STORED: Final = {Quantity.T1: "inversion_times_ms", Quantity.T2: "preparation_times_ms"}
-_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
 _SPACING_AS_TYPED: Final = 1e-3
 """Relative difference up to which a pixel size of the command line is that of the file, rounded."""
@@ -120,7 +120,7 @@ def _image(
         "SequenceDescription": f"{quantity} mapping",
         "SeriesDescription": file.stem,
         "SequenceDescriptionAdditional": f"_{file.stem}",
-        _NAMES[quantity]: f"{time:.10g}",
+        TIME_NAMES[quantity]: f"{time:.10g}",
     }
     return Image.from_pixels(np.ascontiguousarray(pixels)[None, None], counted, meta)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.data.flags import Flag
 from inline.data.folders import files_below
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import MeasurementHeader, tesla
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -46,8 +46,6 @@ OTHER_SUFFIX: Final = "NIfTI image without the suffix IRT1, T1map or T2map"
 """Reason why a file of a folder is not read."""
 _LONGEST_STATED: Final = 1e6
 """Inversion time above which it is one in neither s nor ms."""
-_FIELDS_T: Final = 0.1, 20.0
-"""Field strengths of scanners, tesla; one beyond is stated in another unit, as gauss, and is not used."""
 _LARGEST_SIDECAR: Final = 1 << 22
 """Bytes of a sidecar that are read."""
 _SHOWN: Final = 64
@@ -233,8 +231,7 @@ def _unit_ms(file: Path) -> float:
 def _field_strength(file: Path) -> float:
     """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
     stated, _ = _stated(file, "MagneticFieldStrength", needed=False)
-    low, high = _FIELDS_T
-    return float(stated) if type(stated) in (int, float) and low <= stated <= high else 0.0
+    return tesla(stated if type(stated) in (int, float) else None)
 
 
 def _stated(file: Path, key: str, default: Any = None, *, needed: bool = True) -> tuple[Any, Path]:

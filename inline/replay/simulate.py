@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.assembly.image_metadata import TIME_NAMES
 from inline.contouring.aha import RIGHT_ANTERIOR
 from inline.contouring.slice_level import TO_APEX
+from inline.data.series import Quantity
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.library import xsd
@@ -107,17 +109,17 @@ def to_images(slices: list[SimulatedSlice], post: Sequence[SimulatedSlice] = ())
 
     def add(index: int, each: SimulatedSlice, series: int) -> None:
         nonlocal clock_ms
-        name, time_name, stack, times = {
+        name, quantity, stack, times = {
             MOLLI_SERIES: (
                 "T1map_MOLLI_native" if post else "T1map_MOLLI",
-                "InversionTime",
+                Quantity.T1,
                 each.molli,
                 each.inversion_times_ms,
             ),
-            T2PREP_SERIES: ("T2map_T2prep", "T2PrepDuration", each.t2prep, each.preparation_times_ms),
+            T2PREP_SERIES: ("T2map_T2prep", Quantity.T2, each.t2prep, each.preparation_times_ms),
             POST_CONTRAST_SERIES: (
                 "T1map_MOLLI_post-contrast",
-                "InversionTime",
+                Quantity.T1,
                 each.molli,
                 each.inversion_times_ms,
             ),
@@ -132,7 +134,7 @@ def to_images(slices: list[SimulatedSlice], post: Sequence[SimulatedSlice] = ())
                 image_index=index * len(times) + number + 1,
                 image_series_index=series,
             )
-            meta = {"SequenceDescription": name, time_name: f"{float(time):g}"}
+            meta = {"SequenceDescription": name, TIME_NAMES[quantity]: f"{float(time):g}"}
             pixels = np.clip(np.round(values[None, None] * _GAIN), 0, 65535).astype(np.uint16)
             images.append(Image.from_pixels(pixels, header, meta))
         clock_ms += _BREATH_MS

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final
 
 from inline.data.errors import ConfigurationError
+from inline.data.recent import Recent
 from inline.emit.access import is_loopback
 from inline.emit.addresses import admitted, bound, host_port
 from inline.emit.publisher import Publisher
@@ -104,7 +105,7 @@ class Server:
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
-        self._names: OrderedDict[str, int] = OrderedDict()
+        self._names = Recent[str, int](_NAMES)
         self._short = False
         with _binding(self._settings) as address:
             self._socket = bound(*address)
@@ -208,8 +209,6 @@ class Server:
         """
         number = self._names.pop(address, 0) + 1
         self._names[address] = number
-        if len(self._names) > _NAMES:
-            self._names.popitem(last=False)
         return address if number == 1 else f"{address} #{number}"
 
     def _serve_waiting(self) -> None:

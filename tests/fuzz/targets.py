@@ -176,14 +176,14 @@ def mini_head(data: bytes) -> None:
 
 def dicom(data: bytes) -> None:
     """DICOM JSON: read or passed over, whatever it is and however deep."""
-    elements = dicom_json.parse(base64.b64encode(data).decode())
+    header = dicom_json.parse(base64.b64encode(data).decode())
     dicom_json.parse(data.decode("latin-1"))
-    for tag in (dicom_json.SERIES_DESCRIPTION, dicom_json.INVERSION_TIME, dicom_json.RESCALE_SLOPE):
-        assert all(isinstance(value, str) for value in dicom_json.values(elements, tag))
+    for name in ("SeriesDescription", "InversionTime", "RescaleSlope"):
+        assert all(isinstance(text, str) for text in header.texts(name))
         for count in (1, 2):
-            found = dicom_json.numbers(elements, tag, count)
+            found = header.numbers(name, count)
             assert found is None or (len(found) == count and np.isfinite(found).all())
-    plane = dicom_json.plane(elements)
+    plane = dicom_json.plane(header)
     assert plane is None or np.isfinite(plane.spacing).all()
     _metadata(format_meta({"DicomJson": base64.b64encode(data).decode()}))
 

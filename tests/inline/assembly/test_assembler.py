@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inline.assembly import assembler as assembler_module
 from inline.assembly.assembled import Failed, Ready
 from inline.assembly.assembler import MEMORY, Account, SeriesAssembler
 from inline.data.flags import Flag
@@ -123,6 +124,12 @@ def test_counters_that_begin_at_one(first, lost, listed):
     assert only.series.times_ms.tolist() == sorted(time for k, time in enumerate(times) if k != lost)
     assert only.flags == (() if lost is None else (Flag.MISSING_IMAGES,))
     assert (only.slice_count, only.slice_place().first_slice) == (3, first)
+
+
+@pytest.mark.parametrize(("limit", "slices"), [(255, 256), (256, None)])
+def test_a_large_limit_of_the_slice_counter_states_no_number_of_slices(limit, slices):
+    _, (only,) = feed(molli(), MeasurementHeader(maxima={"set": 7, "slice": limit}))
+    assert only.slice_count == slices
 
 
 @pytest.mark.parametrize("lost", [None, 4, 7])
@@ -351,6 +358,16 @@ def test_another_scanner_made_map_is_a_result_of_its_own(fields):
     assert len(ready) == 2
 
 
+def test_a_connection_remembers_a_bounded_number_of_slices(monkeypatch):
+    monkeypatch.setattr(assembler_module, "_REMEMBERED", 20)
+    assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 2}), AT_ONCE)
+    for place in range(60):
+        for each in t2prep(position=(0.0, 0.0, 10.0 * place)):
+            assembler.add(each, float(place))
+    assert assembler.account().series == 60
+    assert max(len(each) for each in vars(assembler).values() if isinstance(each, dict | set)) <= 20
+
+
 def test_of_very_many_maps_the_latest_are_recognised_again_and_the_first_are_forgotten():
     """The memory of a connection of many hours is bounded."""
     assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
@@ -569,6 +586,16 @@ def test_preparation_times_may_stand_in_the_place_of_inversion_times_too(times, 
     assert times_of(images, None) == list(times)
 
 
+@pytest.mark.parametrize(("wobble", "is_joint"), [(6, False), (10, True)])
+def test_offsets_to_preparation_times_that_differ_by_less_than_a_twentieth_are_one(wobble, is_joint):
+    images = [
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": ms, "TI": ms + 100 + extra}, set=k)
+        for k, (ms, extra) in enumerate(((0, 0), (25, wobble), (55, 0)))
+    ]
+    _, (only,) = feed(images)
+    assert isinstance(only, Failed) is is_joint
+
+
 def test_a_preparation_of_zero_beside_inversion_times_is_none():
     images = [
         image(k + 1.0, {"InversionTime": ms, "T2PrepDuration": 0}, set=k)
@@ -607,10 +634,24 @@ def test_an_inversion_time_of_the_first_image_alone_does_not_hide_preparation_ti
     assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
 
 
-def test_an_empty_preparation_time_is_none():
-    times = [{"InversionTime": ms, "T2PrepDuration": ""} for ms in TIMES["5(3)3"]]
+@pytest.mark.parametrize("text", ["", "n/a"])
+def test_a_preparation_time_that_is_no_number_is_none(text):
+    times = [{"InversionTime": ms, "T2PrepDuration": text} for ms in TIMES["5(3)3"]]
     _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(times)], counted(8))
     assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T1, sorted(TIMES["5(3)3"]))
+
+
+@pytest.mark.parametrize("more", [{}, {"InversionTime": 300}], ids=["alone", "beside that of the protocol"])
+@pytest.mark.parametrize("unreadable", range(4))
+def test_a_preparation_time_that_is_no_number_takes_only_itself_from_a_t2_series(unreadable, more):
+    times = [0, 25, 40, 55]
+    texts = ["n/a" if k == unreadable else ms for k, ms in enumerate(times)]
+    _, (only,) = feed(
+        [image(k + 1.0, {"T2PrepDuration": text, **more}, set=k) for k, text in enumerate(texts)]
+    )
+    assert only.quantity is Quantity.T2
+    assert only.series.times_ms.tolist() == [ms for k, ms in enumerate(times) if k != unreadable]
+    assert Flag.UNREADABLE_TIMES in only.flags
 
 
 def as_json(**elements):
@@ -1056,6 +1097,22 @@ def test_fewer_images_than_a_limit_of_both_quantities_are_flagged(counter, came,
         f"{came} images came of the 5 that the header's limits state. The limit may be that of the T1 series "
         "alone; then none is missing.",
     )
+
+
+def test_a_limit_that_the_list_of_a_series_confirms_is_not_doubted():
+    t1 = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms}, set=k // 5, contrast=k % 5)
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    t2 = [
+        image(k + 1.0, {"SequenceDescription": "T2map", "T2PrepDuration": ms}, contrast=k)
+        for k, ms in enumerate((0, 25, 35))
+    ]
+    own = {f"T2PrepDuration_{k}": str(ms) for k, ms in enumerate((0, 25, 35, 45, 55))}
+    header = MeasurementHeader(maxima={"set": 1, "contrast": 4}, parameters=own)
+    _, (_, of_t2) = feed([*t1, *t2], header)
+    assert (of_t2.quantity, of_t2.images) == (Quantity.T2, 3)
+    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ())
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
@@ -1880,6 +1937,47 @@ def test_counters_that_begin_again_with_each_inversion_are_one_series():
     assert [len(series.series.images) for series in ready] == [8]
 
 
+def test_the_second_inversion_after_a_few_images_without_time_stamps_begins_no_series():
+    """Some schemes part the inversions by 20 to 40 ms."""
+    times = [100, 1000, 1900, 130, 1030, 1930, 2830, 3730]
+    images = acquired(times, counters=lambda k: {"contrast": k % 3 if k < 6 else k - 3, "image_index": k})
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+def test_a_whole_series_without_time_stamps_is_repeated_with_a_first_time_within_40_ms():
+    times = TIMES["5(3)3"]
+    again = [time + 30 for time in times]
+    images = [*acquired(times, counters=by_index), *acquired(again, counters=running_on, value=50.0)]
+    _, everything = feed(images)
+    assert [each.series.times_ms.tolist() for each in everything] == [sorted(times), sorted(again)]
+
+
+@pytest.mark.parametrize(("beats", "results"), [(7, 1), (9, 2)])
+def test_a_break_in_another_unit_is_told_by_the_heartbeat(beats, results):
+    """A first time 30 ms later may be that of the second inversion, after a recovery of a few heartbeats."""
+    times, beat = TIMES["5(3)3"], 1_000_000
+    last = 10**9 + 7 * beat
+    first = acquired(times, start=10**9, beat=beat, counters=by_index)
+    again = acquired(
+        [ms + 30 for ms in times], start=last + beats * beat, beat=beat, counters=running_on, value=50.0
+    )
+    assert len(feed([*first, *again])[1]) == results
+
+
+@pytest.mark.parametrize(("lengths", "results"), [(3.9, 1), (4.1, 2)])
+def test_a_pause_is_four_times_as_long_as_the_images_took(lengths, results):
+    """Times that fall, so that no first inversion time comes again; a heartbeat of 10 s by the clock."""
+    times, beat = sorted(TIMES["5(3)3"], reverse=True), 4000
+    last = 1000 + 7 * beat
+    first = acquired(times, start=1000, beat=beat, counters=by_index)
+    again = acquired(
+        times, start=last + round(lengths * 7 * beat), beat=beat, counters=running_on, value=50.0
+    )
+    assert len(feed([*first, *again])[1]) == results
+
+
 LISTED = MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"])))
 
 
@@ -2518,3 +2616,13 @@ def test_reasons_that_quote_the_sender_are_bounded_in_number():
     assert total.images == sum(total.unused.values()) == 600
     assert len(total.unused) == 65
     assert total.unused["for further reasons"] == 600 - 64
+
+
+@pytest.mark.parametrize(
+    ("limit", "at_once"), [(24, False), (7, True)], ids=["of another number", "of just so many"]
+)
+def test_the_limit_of_a_counter_that_does_not_run_counts_where_as_many_images_have_come(limit, at_once):
+    """The header states a limit of the phase alone, and the images are counted by set."""
+    ready, (only,) = feed(molli(), MeasurementHeader(maxima={"phase": limit}))
+    assert bool(ready) is at_once
+    assert only.flags == ()

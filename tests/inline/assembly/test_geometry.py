@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.dicom_json import DicomPlane, JsonHeader, plane
 from inline.assembly.geometry import read_geometry
 from inline.data.errors import SeriesError
 from inline.mrd.header import ReconSpace
@@ -56,6 +56,8 @@ def test_pixel_spacing_wins_over_an_exchanged_field_of_view():
     [
         ([(192, 128, 288.0, 192.0)], False),
         ([(192, 128, 290.0, 193.0)], False),  # rounded
+        ([(192, 128, 300.0, 200.0)], False),  # by 4 %
+        ([(192, 128, 306.0, 204.0)], True),  # by 6 %
         ([(192, 128, 192.0, 192.0)], True),
         ([(192, 128, 192.0, 192.0), (192, 128, 288.0, 192.0)], False),  # that of another encoding
         ([(96, 64, 192.0, 192.0)], False),  # interpolated
@@ -108,3 +110,18 @@ def test_rounded_directions_keep_the_direction_of_the_slice_counter(sign):
     assert read_geometry(rounded).geometry.slice_direction == rounded.slice_dir
     across = header(read_dir=(0.7, 0.7, 0.0), slice_dir=(0.7, 0.7, 0.0))
     assert read_geometry(across).geometry.slice_direction is None
+
+
+@pytest.mark.parametrize("cosine", [0.7, 0.707])
+def test_rounded_cosines_of_dicom_place_the_first_pixel(cosine):
+    """``dicom2mrd`` writes the place of the first pixel for that of the centre."""
+    row, column, first = (cosine, -cosine, 0.0), COLUMN, (-100.0, -120.0, 40.0)
+    elements = {
+        "00280030": {"Value": [1.5, 1.5]},
+        "00200037": {"Value": [*row, *column]},
+        "00200032": {"Value": [*first]},
+    }
+    stated = plane(JsonHeader.of(elements))
+    placed = read_geometry(header(position=first, read_dir=row, phase_dir=column), stated)
+    assert placed.geometry.oriented
+    assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(first)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.image_metadata import read_metadata
+from inline.assembly.recognition import Kind
 from inline.data.series import Enhancement, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -96,3 +97,9 @@ def test_no_value_of_a_dicom_header_ends_the_reading(scale, value):
 def test_a_description_is_cut_to_what_results_may_keep():
     found = read(SequenceDescription="MOLLI " + "x" * 1_000_000, SeriesDescriptionAdditional="y" * 1_000_000)
     assert found.description == "MOLLI " + "x" * 1018
+
+
+@pytest.mark.parametrize("empty", [{}, {"Value": [""]}, {"Value": ["  "]}])
+def test_an_empty_series_description_of_dicom_does_not_hide_the_protocol(empty):
+    found = read(DicomJson=json.dumps({"0008103E": empty, "00181030": {"Value": ["T1 map"]}}))
+    assert (found.recognised.kind, found.name) == (Kind.PERHAPS_MAP, "T1 map")

@@ -50,6 +50,26 @@ def test_images_of_one_scale_that_are_clipped_at_a_limit_are_not_scaled_one_by_o
     assert scaled_one_by_one(np.round(np.minimum(images / each, 1.0) * 255.0).astype(np.float32))
 
 
+@pytest.mark.parametrize(("around", "is_scaled"), [(0.4, False), (0.6, True)])
+def test_the_brightest_pixel_is_tissue_where_those_around_it_are_half_as_bright(around, is_scaled):
+    """Images that were divided by their largest value have that in common; a spike may be a marker."""
+    images = simulate_slice(1, size=128).molli.copy()
+    peak = 1.05 * images.max()
+    images[:, :3, :3] = around * peak
+    images[:, 1, 1] = peak
+    assert scaled_one_by_one(images) is is_scaled
+
+
+@pytest.mark.parametrize(("first", "is_scaled"), [(97.2, True), (96.4, False)])
+def test_shares_of_clipped_pixels_that_differ_little_are_those_of_percentiles(first, is_scaled):
+    """Of the first image, 1.35 times as many pixels are clipped as of another, or twice as many."""
+    images = simulate_slice(1, size=128).t2prep
+    shares = [first] + [98.0] * (len(images) - 1)
+    each = np.array([np.percentile(one, share) for one, share in zip(images, shares, strict=True)])
+    clipped = np.minimum(images / each[:, None, None], 1.0) * 255.0
+    assert scaled_one_by_one(clipped.astype(np.float32)) is is_scaled
+
+
 @pytest.mark.parametrize("measure", [np.mean, np.std, np.max])
 @pytest.mark.parametrize("kind", ["molli", "t2prep"])
 def test_images_divided_by_a_measure_of_each_are_told_from_others(kind, measure):

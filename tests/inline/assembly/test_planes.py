@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,13 @@ def test_slices_of_another_direction_are_others():
     planes = Planes()
     planes.number(header((0, 0, 0)))
     assert planes.number(header((0, 0, 0), read_dir=(0.0, 0.0, 1.0))) == 1
+
+
+@pytest.mark.parametrize(("degrees", "number"), [(2.0, 0), (3.0, 1)])
+def test_slices_that_are_tilted_by_more_than_two_and_a_half_degrees_are_others(degrees, number):
+    planes, angle = Planes(), np.radians(degrees)
+    planes.number(header((0, 0, 0)))
+    assert planes.number(header((0, 0, 0), phase_dir=(0.0, np.cos(angle), np.sin(angle)))) == number
 
 
 def test_without_directions_the_distance_counts():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.assembly.times import GrowingTimes, Stated, in_ms, listed
+from inline.assembly.times import GrowingTimes, Stated, in_ms, listed, within_a_heartbeat
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 
@@ -119,3 +119,14 @@ def test_times_that_come_one_by_one_are_those_of_all_together(stated, quantity):
         assert tuple(growing.with_another(each)) == in_ms(stated[:number], quantity).ms
         growing.add(each)
         assert growing.times == in_ms(stated[:number], quantity)
+
+
+@pytest.mark.parametrize(
+    ("times", "scout"),
+    [
+        ([20 + 60 * k for k in range(10) if k not in (3, 4)], True),  # two frames of a scout were lost
+        ([100, 180, 380, 460, 660], False),  # MOLLI at 214 heartbeats a minute
+    ],
+)
+def test_the_times_of_a_scout_are_told_from_those_of_a_fast_heart(times, scout):
+    assert within_a_heartbeat(times) is scout

@@ -168,6 +168,13 @@ def test_a_corrected_series_may_bear_one_time_of_or_after_its_acquisition(
     assert second == (([], ["raw"], False) if corrected_first else (["moco"], ["raw"], False))
 
 
+@pytest.mark.parametrize(("late_s", "twin"), [(160, True), (161, False)])
+def test_a_corrected_series_bears_a_time_up_to_four_lengths_after_its_acquisition(late_s, twin):
+    pairs = twins()
+    pairs.offer("raw", of_t2(False, 1000 * SECOND, 1040 * SECOND), 0.0)
+    assert pairs.offer("moco", of_t2(True, (1040 + late_s) * SECOND), 0.1)[1] == ["raw"] * twin
+
+
 def test_twins_across_midnight():
     pairs = twins()
     pairs.offer("raw", of_t2(False, DAY - 400), 0.0)

@@ -51,6 +51,17 @@ def test_the_sex_is_read_where_it_is_one_of_two(text: str, sex: str) -> None:
     assert parse_header(xml).sex == sex
 
 
+@pytest.mark.parametrize(
+    ("text", "tesla"),
+    [("0.55", 0.55), ("2.89362", 2.89362), ("20", 20.0), ("15000", 0.0), ("0", 0.0), ("-3", 0.0), ("x", 0.0)],
+)
+def test_a_field_strength_that_no_scanner_has_is_not_used(text: str, tesla: float) -> None:
+    """1.5 T are 15000 gauss."""
+    place = "acquisitionSystemInformation"
+    xml = f"<h><{place}><systemFieldStrength_T>{text}</systemFieldStrength_T></{place}></h>"
+    assert parse_header(xml).field_strength == tesla
+
+
 def test_nearly_empty_header() -> None:
     assert parse_header("<ismrmrdHeader/>") == MeasurementHeader()
 
