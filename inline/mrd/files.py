@@ -20,6 +20,7 @@ from inline.mrd.layouts import (
     COMPLEX,
     FileError,
     datasets,
+    foreign_links,
     image_set,
     is_measurement,
     member,
@@ -36,7 +37,9 @@ __all__ = ["FileError", "ImageFile", "write_images"]
 
 _NAMED: Final = "process or replay with --group"
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
-_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images (links are not followed)"
+_NO_IMAGES: Final = (
+    "{} is an HDF5 file, but holds no ISMRMRD images (links into other files are not followed)"
+)
 
 
 class ImageFile:
@@ -76,6 +79,10 @@ class ImageFile:
         except BaseException:
             self._file.close()
             raise
+        self.notes += [
+            f"{self.name}/{each} lies in another file, which is not read"
+            for each in foreign_links(self._group)
+        ]
         self.notes += [note for each in self._sets for note in each.notes]
 
     def __enter__(self) -> Self:

@@ -30,6 +30,8 @@ _NEEDED: Final = {"data_type", "matrix_size", "channels"}
 _DAMAGE: Final = 0.01
 """Largest change of a pixel that a conversion may cause, as a share of the image's bright pixels."""
 _MOST_IMAGES: Final = 1 << 20
+_MOST_LINKS: Final = 16
+"""Soft links on the way to a member; such links may lead to each other."""
 _MOST_BYTES: Final = 512 * 2**20
 """Of the pixels of an image, of a chunk, and of all texts of a set.
 
@@ -94,16 +96,33 @@ class ImageSet:
         return Image(header, self.attributes[place], pixels.tobytes())
 
 
-def member(group: Any, path: str) -> Any:
-    """Return a member of a group; None without one. Links are not followed: they may lead to any file."""
+def member(group: Any, path: str, links: int = _MOST_LINKS) -> Any:
+    """Return a member of a group; None without one, and behind links into other files, which may be any.
+
+    Args:
+        group: in which the path begins.
+        path: names with slashes between.
+        links: soft links that are followed on the way.
+    """
     for name in filter(None, path.split("/")):
         if not isinstance(group, h5py.Group):
             return None
-        links, stored = group.id.links, name.encode("utf-8", "surrogateescape")
-        if not links.exists(stored) or links.get_info(stored).type != h5py.h5l.TYPE_HARD:
+        stored = name.encode("utf-8", "surrogateescape")
+        kind = group.id.links.get_info(stored).type if group.id.links.exists(stored) else None
+        if kind == h5py.h5l.TYPE_HARD:
+            group = group[name]
+        elif kind == h5py.h5l.TYPE_SOFT and links:
+            target = group.get(name, getlink=True).path
+            links -= 1
+            group = member(group.file if target.startswith("/") else group, target, links)
+        else:
             return None
-        group = group[name]
     return group
+
+
+def foreign_links(group: Any) -> list[str]:
+    """Return the names of the members of a group that lie in other files."""
+    return [name for name in group if isinstance(group.get(name, getlink=True), h5py.ExternalLink)]
 
 
 def is_measurement(group: Any) -> bool:
@@ -139,6 +158,8 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
     Raises:
         FileError: they are no strings, or too large.
     """
+    if dataset.shape is None:
+        return []
     with reading(_described(name, dataset)):
         _refuse_foreign(dataset)
         size = (dataset.size or 0) * dataset.dtype.itemsize

@@ -8,7 +8,8 @@ from inline.dicom.missing import lacking
 
 
 def frames(numbers, stated=None):
-    return [SimpleNamespace(number=each, stated=stated, instance=f"2.25.{each}") for each in numbers]
+    common = {"stated": stated, "concatenation": ("", 0)}
+    return [SimpleNamespace(number=each, instance=f"2.25.{each}", **common) for each in numbers]
 
 
 def test_a_gap_in_the_instance_numbers_is_stated():

@@ -489,8 +489,31 @@ def test_values_of_other_files_are_not_read(tmp_path, three):
             output["away"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
             output["dataset"] = link
         for group in ("", "dataset", "away/dataset"):
-            with pytest.raises(FileError, match=r"links are not followed"):
+            with pytest.raises(FileError, match=r"links into other files are not followed"):
                 ImageFile(tmp_path / "a.h5", group)
+
+
+def test_soft_links_within_a_file_are_followed(three, tmp_path):
+    file = stored(tmp_path / "a.h5", three)
+    with h5py.File(file, "a") as made:
+        made["dataset/xml"] = "<a/>"
+        made.create_group("far/away")
+        for name in list(made["dataset"]):
+            made.move(f"dataset/{name}", f"far/away/{name}")
+            made[f"dataset/{name}"] = h5py.SoftLink(f"/far/away/{name}")
+        made["dataset/one"], made["dataset/two"] = h5py.SoftLink("two"), h5py.SoftLink("one")
+        made["dataset/image_9"] = h5py.ExternalLink("other.h5", "/dataset/image_1")
+    with ImageFile(file) as found:
+        assert (list(found.images()), found.header) == (three, "<a/>")
+        assert found.notes == ["dataset/image_9 lies in another file, which is not read"]
+
+
+def test_an_empty_text_is_none(three, tmp_path):
+    file = stored(tmp_path / "a.h5", three)
+    with h5py.File(file, "a") as made:
+        made["dataset"].create_dataset("xml", data=h5py.Empty(h5py.string_dtype()))
+    with ImageFile(file) as found:
+        assert (list(found.images()), found.header) == (three, "")
 
 
 def test_sizes_that_no_memory_holds_are_refused(tmp_path):

