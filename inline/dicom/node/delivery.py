@@ -9,7 +9,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -43,7 +43,7 @@ _Kinds = tuple[tuple[str, str], ...]
 class Transport(Protocol):
     """Way to a destination."""
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files in their order; yield for each why it was not stored, empty where it was."""
         ...
 
@@ -55,7 +55,7 @@ class StoreTransport:
         """Set destination, own AE title, and TLS (None without)."""
         self._destination, self._calling, self._context = destination, calling, context
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files over one association, and a further one for those after each that ends it.
 
         Where associations in a row end at their first file, and take together as long as a destination has to
@@ -192,7 +192,7 @@ class WebTransport:
             urllib.request.HTTPSHandler(context=context), _NoRedirects()
         )
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send each file as a request of its own; see :class:`Transport`."""
         for file in files:
             try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from pydicom.uid import generate_uid
@@ -78,17 +79,20 @@ class Sender:
 
     def _send(self, due: Sequence[Delivery], problems: Counter[str]) -> list[Delivery]:
         """Send objects and return those that were stored; count the problems of the others."""
-        stored = []
-        answers: Iterable[str] = self._transport.send([each.file for each in due]) if due else ()
-        for delivery, problem in zip(due, answers, strict=True):
-            self._alive()
-            if problem:
-                problems[problem] += 1
-                self._postpone(delivery, problem)
-                continue
-            stored.append(delivery)
-            if not self._destination.commitment:
-                self._results.delivered(delivery, self._destination.name)
+        stored = list[Delivery]()
+        if not due:
+            return stored
+        # Closed at once where an answer cannot be recorded: the association ends.
+        with closing(self._transport.send([each.file for each in due])) as answers:
+            for delivery, problem in zip(due, answers, strict=True):
+                self._alive()
+                if problem:
+                    problems[problem] += 1
+                    self._postpone(delivery, problem)
+                    continue
+                stored.append(delivery)
+                if not self._destination.commitment:
+                    self._results.delivered(delivery, self._destination.name)
         return stored
 
     def _commit(self, stored: Sequence[Delivery], problems: Counter[str]) -> None:

@@ -1014,6 +1014,30 @@ def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(
     assert "Traceback" not in caplog.text
 
 
+def test_while_a_delivery_that_cannot_be_recorded_waits_no_association_is_open(
+    running, archive, scanned, monkeypatch, caplog
+):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("inline.dicom.node.results.ResultQueue.delivered", full)
+    with running([archive.destination()], outputs=["report"], retry_s=60.0, retry_most_s=60.0) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: "the spool cannot be used; again in 60 s" in caplog.text)
+        wait_for(lambda: not archive.open(), 3.0)
+
+
+def test_while_the_worker_waits_for_the_spool_its_engine_lives(running, archive, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ReceivedObjects, "take", full)
+    monkeypatch.setattr(node_module, "_BEAT_S", 0.1)
+    with running([archive.destination()], retry_s=60.0, retry_most_s=60.0) as node:
+        time.sleep(2.0)
+        assert not {"worker", "engine"}.intersection(node.pulse.silent(1.0))
+
+
 def test_series_that_cannot_be_taken_wait_with_the_reason_in_the_log(
     running, archive, scanned, monkeypatch, caplog
 ):
