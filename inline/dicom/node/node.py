@@ -171,7 +171,7 @@ class DicomNode:
                 batch = self._spool.received.take(self._settings.idle_s)
             except (OSError, sqlite3.Error) as error:  # the node goes on receiving, and tries again
                 _log.error("the spool cannot be used: %s", cause(error))
-                self._pause(self._settings.retry_s, self._alive)
+                self._pause(time_to_retry_s(self._settings, 0), self._alive)
                 continue
             except Exception:
                 _log.exception("series could not be taken from the spool")

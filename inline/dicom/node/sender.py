@@ -54,7 +54,7 @@ class Sender:
         name = self._destination.name
         waiting = self._results.due(name, _MOST_SENT)
         if waiting:  # on a full disk nothing is sent: it would be sent again and again
-            self._results.claim(waiting, name, self._settings.retry_s)
+            self._results.claim(waiting, name, time_to_retry_s(self._settings, 0))
         due = [each for each in waiting if is_dicom(each.file)]
         problems: Counter[str] = Counter()
         # Those without a readable file would hold up the others; a rerun may also have replaced it just now.
