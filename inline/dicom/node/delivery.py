@@ -37,6 +37,8 @@ _DUPLICATE: Final = 0x0111
 """Status of an object whose UID the destination has already; a UID follows from the content of its result."""
 _THERE: Final = "it has the object already"
 _ENDED: Final = "it ended the association"
+_UNREADABLE: Final = "its file cannot be read any more"
+"""Of an object that a rerun replaced while others were sent; the queue has the new one already."""
 _Kinds = tuple[tuple[str, str], ...]
 
 
@@ -83,18 +85,27 @@ class StoreTransport:
 
     def _send(self, files: Sequence[tuple[Path, _Kinds]]) -> Iterator[str]:
         """Yield the problems of the first files, up to the one that ends the association."""
-        own = dict.fromkeys(kinds[0] for _, kinds in files)
+        own = dict.fromkeys(kinds[0] for _, kinds in files if kinds)
+        if not own:
+            yield from [_UNREADABLE] * len(files)
+            return
         default = dict.fromkeys(kind for _, kinds in files for kind in kinds[1:])
         with self._associated(own | default) as association:
             if isinstance(association, str):
                 yield from [association] * len(files)
                 return
-            for number, (file, _) in enumerate(files):
+            for number, (file, kinds) in enumerate(files):
                 if number and not association.is_established:
                     return
+                if not kinds:
+                    yield _UNREADABLE
+                    continue
                 start, status = monotonic(), None
                 try:
                     status = association.send_c_store(file).get("Status")
+                except OSError:  # errors of the connection end the association instead
+                    yield _UNREADABLE
+                    continue
                 except (ValueError, RuntimeError, AttributeError):
                     if association.is_established:
                         yield "it does not accept this kind of object"
@@ -168,9 +179,13 @@ class StoreTransport:
 def _kinds(file: Path) -> _Kinds:
     """Return the SOP class of a file with its own transfer syntax, and with the default one.
 
-    The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted.
+    The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted. Empty where
+    the file cannot be read.
     """
-    meta = read_file_meta_info(file)
+    try:
+        meta = read_file_meta_info(file)
+    except OSError:
+        return ()
     kind, syntax = meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID
     return ((kind, syntax), *([] if syntax.is_compressed else [(kind, ImplicitVRLittleEndian)]))
 
