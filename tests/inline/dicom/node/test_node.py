@@ -454,9 +454,22 @@ def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive,
         wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
     lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
     assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
-    assert any(each.startswith(f"{len(t2)} files could not be read: cannot be read as") for each in lines)
+    why = "RescaleSlope (7 characters, not logged) is no number, or 0"
+    assert f"{len(t2)} files could not be read: {why}" in lines
     assert "Planted" not in caplog.text
-    assert any("the file is cut off" in each for each in inspect(tmp_path / "spool").failed)
+    failed = inspect(tmp_path / "spool").failed
+    assert all(any(each in reason for reason in failed) for each in ("the file is cut off", why))
+
+
+def test_maps_of_rates_are_refused_with_the_reason(running, archive, scanned, tmp_path):
+    """It is a text of the program's own, without anything of the images."""
+    for each in (maps := copy.deepcopy(scanner.series_of(scanned, 3))):
+        each.RescaleSlope, each.RescaleIntercept, each.RescaleType = "0.001", "0", "1/s"
+    with running([archive.destination()]) as node:
+        send(node.address, maps)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+    (reason,) = inspect(tmp_path / "spool").failed
+    assert "its values are rates (1/s), which are not read; export the map in ms" in reason
 
 
 def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
