@@ -472,6 +472,21 @@ def test_maps_of_rates_are_refused_with_the_reason(running, archive, scanned, tm
     assert "its values are rates (1/s), which are not read; export the map in ms" in reason
 
 
+def test_the_reason_is_why_a_slice_was_not_written_not_that_one_of_its_images_cannot_be_read(
+    running, archive, scanned, tmp_path
+):
+    images = copy.deepcopy(scanner.series_of(scanned, 1))
+    for each in images:
+        del each.FrameOfReferenceUID
+    images[-1].PixelData = images[-1].PixelData[:500]
+    with running([archive.destination()], outputs=["map"]) as node:
+        send(node.address, images)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+    (reason,) = inspect(tmp_path / "spool").failed
+    assert "the file is cut off" not in reason
+    assert "frame of reference" in reason.lower() or "FrameOfReferenceUID" in reason
+
+
 def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
     running, archive, scanned, tmp_path, caplog, monkeypatch
 ):
