@@ -16,7 +16,7 @@ from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
-from inline.elements.scale import Scale, map_scale, weighted_scale
+from inline.elements.scale import Scale, ScaleError, map_scale, weighted_scale
 from inline.elements.vendors import ECHO_TIMES, LONGEST_COMMENT, PLACES, times
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
@@ -264,7 +264,7 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
         return None if unusable else rescale, None, unusable
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
-    except ValueError as problem:
+    except ScaleError as problem:
         reason = str(problem)
         return None, None, reason[0].upper() + reason[1:]
 

@@ -19,6 +19,7 @@ from inline.data.folders import files_below, unread
 from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
+from inline.elements.scale import ScaleError
 from inline.mrd.header import MeasurementHeader, tesla
 from model.nifti import is_nifti
 
@@ -274,6 +275,9 @@ def _add(
             made = list(frames(image, file))
     except DicomError as error:
         found.problems.append(error.message)
+        return
+    except ScaleError as error:
+        found.problems.append(message("{}: {}", file, error.message))
         return
     except Exception as error:  # of any kind, as by dcmread
         found.problems.append(message(_NO_DICOM, file, reason(error)))

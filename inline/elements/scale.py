@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from inline.data.client_text import foreign, message
+from inline.data.errors import MyostreamError
 from inline.elements.header import Header, as_number
 
 _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
@@ -14,6 +16,10 @@ _RESCALE_MS: Final = {"s": 1000.0, "sec": 1000.0}
 """Size of a unit of RescaleType, ms. US means unspecified (PS3.3, C.11.1.1.2), and is no microsecond."""
 _RATE: Final = re.compile(r"1?/[mu]?s|[mu]?s-1|[mk]?Hz", re.IGNORECASE)
 """Units of R1 and R2, the reciprocals of T1 and T2."""
+
+
+class ScaleError(MyostreamError):
+    """The values of an image cannot be had from its pixels; the message does not name the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ def map_scale(header: Header) -> Scale | None:
     A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
 
     Raises:
-        ValueError: the values in a unit of time are those of a table, or have several scales; or the only
+        ScaleError: the values in a unit of time are those of a table, or have several scales; or the only
             units are those of rates.
     """
     found, stated = dict[tuple[str, str], Scale](), [header.text("RescaleType")]
@@ -57,16 +63,16 @@ def map_scale(header: Header) -> Scale | None:
             stated.append(unit)
             continue
         if item.get("RealWorldValueLUTData"):
-            raise ValueError("its real-world values are a table (RealWorldValueLUTData), which is not read")
+            raise ScaleError("its real-world values are a table (RealWorldValueLUTData), which is not read")
         if slope := as_number(item.get("RealWorldValueSlope")):
             scale = Scale(slope * size, (as_number(item.get("RealWorldValueIntercept")) or 0.0) * size)
             found[f"{scale.slope:.6g}", f"{scale.intercept:.6g}"] = scale
     if len(found) > 1:
-        raise ValueError("its real-world values have several slopes or intercepts, which is not read")
+        raise ScaleError("its real-world values have several slopes or intercepts, which is not read")
     if found:
         return next(iter(found.values()))
     if rate := next(filter(_RATE.fullmatch, stated), ""):
-        raise ValueError(f"its values are rates ({rate}), which are not read; export the map in ms")
+        raise ScaleError(f"its values are rates ({rate}), which are not read; export the map in ms")
     rescale = _rescale(header)
     size = _RESCALE_MS.get(header.text("RescaleType"), 1.0)
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
@@ -76,14 +82,14 @@ def _rescale(header: Header) -> Scale | None:
     """Return the rescale; None where none is stated.
 
     Raises:
-        ValueError: one of both is stated and is no number, or a slope of 0, or a table stands in their place:
+        ScaleError: one of both is stated and is no number, or a slope of 0, or a table stands in their place:
             values would be wrong.
     """
     if header.items("ModalityLUTSequence"):
-        raise ValueError("its values are a table (ModalityLUTSequence), which is not read")
+        raise ScaleError("its values are a table (ModalityLUTSequence), which is not read")
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     if not slope and (stated := header.text("RescaleSlope")):
-        raise ValueError(f"RescaleSlope {stated[:32]!r} is no number, or 0")
+        raise ScaleError(message("RescaleSlope {} is no number, or 0", foreign(stated, repr(stated[:32]))))
     if intercept is None and (stated := header.text("RescaleIntercept")):
-        raise ValueError(f"RescaleIntercept {stated[:32]!r} is no number")
+        raise ScaleError(message("RescaleIntercept {} is no number", foreign(stated, repr(stated[:32]))))
     return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None

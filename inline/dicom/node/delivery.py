@@ -9,7 +9,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -37,13 +37,15 @@ _DUPLICATE: Final = 0x0111
 """Status of an object whose UID the destination has already; a UID follows from the content of its result."""
 _THERE: Final = "it has the object already"
 _ENDED: Final = "it ended the association"
+_UNREADABLE: Final = "its file cannot be read any more"
+"""Of an object that a rerun replaced while others were sent; the queue has the new one already."""
 _Kinds = tuple[tuple[str, str], ...]
 
 
 class Transport(Protocol):
     """Way to a destination."""
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files in their order; yield for each why it was not stored, empty where it was."""
         ...
 
@@ -55,7 +57,7 @@ class StoreTransport:
         """Set destination, own AE title, and TLS (None without)."""
         self._destination, self._calling, self._context = destination, calling, context
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files over one association, and a further one for those after each that ends it.
 
         Where associations in a row end at their first file, and take together as long as a destination has to
@@ -83,18 +85,27 @@ class StoreTransport:
 
     def _send(self, files: Sequence[tuple[Path, _Kinds]]) -> Iterator[str]:
         """Yield the problems of the first files, up to the one that ends the association."""
-        own = dict.fromkeys(kinds[0] for _, kinds in files)
+        own = dict.fromkeys(kinds[0] for _, kinds in files if kinds)
+        if not own:
+            yield from [_UNREADABLE] * len(files)
+            return
         default = dict.fromkeys(kind for _, kinds in files for kind in kinds[1:])
         with self._associated(own | default) as association:
             if isinstance(association, str):
                 yield from [association] * len(files)
                 return
-            for number, (file, _) in enumerate(files):
+            for number, (file, kinds) in enumerate(files):
                 if number and not association.is_established:
                     return
+                if not kinds:
+                    yield _UNREADABLE
+                    continue
                 start, status = monotonic(), None
                 try:
                     status = association.send_c_store(file).get("Status")
+                except OSError:  # errors of the connection end the association instead
+                    yield _UNREADABLE
+                    continue
                 except (ValueError, RuntimeError, AttributeError):
                     if association.is_established:
                         yield "it does not accept this kind of object"
@@ -168,9 +179,13 @@ class StoreTransport:
 def _kinds(file: Path) -> _Kinds:
     """Return the SOP class of a file with its own transfer syntax, and with the default one.
 
-    The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted.
+    The default syntax is to be proposed too (PS3.5, 10.1); compressed pixels cannot be converted. Empty where
+    the file cannot be read.
     """
-    meta = read_file_meta_info(file)
+    try:
+        meta = read_file_meta_info(file)
+    except OSError:
+        return ()
     kind, syntax = meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID
     return ((kind, syntax), *([] if syntax.is_compressed else [(kind, ImplicitVRLittleEndian)]))
 
@@ -192,7 +207,7 @@ class WebTransport:
             urllib.request.HTTPSHandler(context=context), _NoRedirects()
         )
 
-    def send(self, files: Sequence[Path]) -> Iterator[str]:
+    def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send each file as a request of its own; see :class:`Transport`."""
         for file in files:
             try:

@@ -171,7 +171,7 @@ class DicomNode:
                 batch = self._spool.received.take(self._settings.idle_s)
             except (OSError, sqlite3.Error) as error:  # the node goes on receiving, and tries again
                 _log.error("the spool cannot be used: %s", cause(error))
-                self._pause(self._settings.retry_s, "worker")
+                self._pause(time_to_retry_s(self._settings, 0), self._alive)
                 continue
             except Exception:
                 _log.exception("series could not be taken from the spool")
@@ -221,30 +221,28 @@ class DicomNode:
             self._spool.received.fail(batch, error, wait_s, counted=counted)
         except sqlite3.Error as failure:
             _log.error("the spool cannot be used: %s", cause(failure))
-            self._pause(wait_s, "worker")
+            self._pause(wait_s, self._alive)
 
     def _send(self, name: str, sender: Sender) -> None:
         """Deliver results to a destination until the node stops."""
-        part, failures = f"sender {name}", 0
+        alive, failures = partial(self.pulse.beat, f"sender {name}"), 0
         while not self._stopping.is_set():
-            self.pulse.beat(part)
+            alive()
+            wait_s = _TICK_S
             try:
-                sent = sender.deliver()
+                if sender.deliver():
+                    wait_s = 0.0
                 failures = 0
             except (OSError, sqlite3.Error) as error:
                 wait_s = time_to_retry_s(self._settings, failures)
                 _log.error("%s: the spool cannot be used; again in %.0f s: %s", name, wait_s, cause(error))
                 failures += 1
-                self._pause(wait_s, part)
-                continue
             except Exception:  # the destination stays in service
                 _log.exception("delivery to %s failed", name)
-                sent = 0
-            if not sent:
-                self._stopping.wait(_TICK_S)
+            self._pause(wait_s, alive)  # not above: the error holds what was open
 
-    def _pause(self, wait_s: float, part: str) -> None:
-        """Wait, at most until the node stops; a part of it gives signs of life meanwhile."""
+    def _pause(self, wait_s: float, alive: Callable[[], None]) -> None:
+        """Wait, at most until the node stops; a thread of it gives its signs of life meanwhile."""
         end = time.monotonic() + wait_s
         while (left_s := end - time.monotonic()) > 0.0 and not self._stopping.wait(min(left_s, _BEAT_S)):
-            self.pulse.beat(part)
+            alive()

@@ -123,7 +123,7 @@ class Processor:
         for problem in unwritten:
             _log.error("%s", for_log(problem, foreign_text=foreign_text))
         unused += sum(opened.skipped.values())
-        problems = [*unread, *unwritten]
+        problems = [*unwritten, *unread]  # first what left a slice without a result
         first = _reason(problems[0]) if problems else ""
         return Outcome(
             tuple(objects), slices, pairs, unused, len(problems),

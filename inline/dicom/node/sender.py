@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from pydicom.uid import generate_uid
@@ -53,7 +54,7 @@ class Sender:
         name = self._destination.name
         waiting = self._results.due(name, _MOST_SENT)
         if waiting:  # on a full disk nothing is sent: it would be sent again and again
-            self._results.claim(waiting, name, self._settings.retry_s)
+            self._results.claim(waiting, name, time_to_retry_s(self._settings, 0))
         due = [each for each in waiting if is_dicom(each.file)]
         problems: Counter[str] = Counter()
         # Those without a readable file would hold up the others; a rerun may also have replaced it just now.
@@ -78,17 +79,20 @@ class Sender:
 
     def _send(self, due: Sequence[Delivery], problems: Counter[str]) -> list[Delivery]:
         """Send objects and return those that were stored; count the problems of the others."""
-        stored = []
-        answers: Iterable[str] = self._transport.send([each.file for each in due]) if due else ()
-        for delivery, problem in zip(due, answers, strict=True):
-            self._alive()
-            if problem:
-                problems[problem] += 1
-                self._postpone(delivery, problem)
-                continue
-            stored.append(delivery)
-            if not self._destination.commitment:
-                self._results.delivered(delivery, self._destination.name)
+        stored = list[Delivery]()
+        if not due:
+            return stored
+        # Closed at once where an answer cannot be recorded: the association ends.
+        with closing(self._transport.send([each.file for each in due])) as answers:
+            for delivery, problem in zip(due, answers, strict=True):
+                self._alive()
+                if problem:
+                    problems[problem] += 1
+                    self._postpone(delivery, problem)
+                    continue
+                stored.append(delivery)
+                if not self._destination.commitment:
+                    self._results.delivered(delivery, self._destination.name)
         return stored
 
     def _commit(self, stored: Sequence[Delivery], problems: Counter[str]) -> None:

@@ -44,6 +44,10 @@ class Archive:
             self._server.shutdown()
             self._server = None
 
+    def open(self):
+        """Associations that are open."""
+        return [each for each in self._server.active_associations if each.is_established]
+
     def accept(self, *syntaxes):
         """Start anew, and accept these transfer syntaxes alone."""
         self.stop()

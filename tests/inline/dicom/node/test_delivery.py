@@ -91,6 +91,30 @@ def test_the_kinds_of_objects_are_read_once(breaking, files, monkeypatch):
     assert read == files
 
 
+@pytest.mark.parametrize("gone", [(1,), (3,), (5,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while others are sent"])
+def test_a_file_that_was_removed_holds_up_no_other(breaking, files, monkeypatch, gone, late):
+    reader = delivery.read_file_meta_info
+
+    def read(file):
+        meta = reader(file)
+        if file == files[-1]:
+            remove()
+        return meta
+
+    def remove():
+        for number in gone:
+            files[number - 1].unlink()
+
+    if late:
+        monkeypatch.setattr(delivery, "read_file_meta_info", read)
+    else:
+        remove()
+    expected = ["its file cannot be read any more" if number in gone else "" for number in range(1, 6)]
+    assert list(transport(breaking).send(files)) == expected
+    assert numbers(breaking) == [number for number in range(1, 6) if number not in gone]
+
+
 def test_after_a_break_an_archive_that_is_gone_is_the_reason(breaking, files):
     breaking.aborted = (2,)
     problems = transport(breaking).send(files)

@@ -454,9 +454,37 @@ def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive,
         wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
     lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
     assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
-    assert any(each.startswith(f"{len(t2)} files could not be read: cannot be read as") for each in lines)
+    why = "RescaleSlope (7 characters, not logged) is no number, or 0"
+    assert f"{len(t2)} files could not be read: {why}" in lines
     assert "Planted" not in caplog.text
-    assert any("the file is cut off" in each for each in inspect(tmp_path / "spool").failed)
+    failed = inspect(tmp_path / "spool").failed
+    assert all(any(each in reason for reason in failed) for each in ("the file is cut off", why))
+
+
+def test_maps_of_rates_are_refused_with_the_reason(running, archive, scanned, tmp_path):
+    """It is a text of the program's own, without anything of the images."""
+    for each in (maps := copy.deepcopy(scanner.series_of(scanned, 3))):
+        each.RescaleSlope, each.RescaleIntercept, each.RescaleType = "0.001", "0", "1/s"
+    with running([archive.destination()]) as node:
+        send(node.address, maps)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+    (reason,) = inspect(tmp_path / "spool").failed
+    assert "its values are rates (1/s), which are not read; export the map in ms" in reason
+
+
+def test_the_reason_is_why_a_slice_was_not_written_not_that_one_of_its_images_cannot_be_read(
+    running, archive, scanned, tmp_path
+):
+    images = copy.deepcopy(scanner.series_of(scanned, 1))
+    for each in images:
+        del each.FrameOfReferenceUID
+    images[-1].PixelData = images[-1].PixelData[:500]
+    with running([archive.destination()], outputs=["map"]) as node:
+        send(node.address, images)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+    (reason,) = inspect(tmp_path / "spool").failed
+    assert "the file is cut off" not in reason
+    assert "frame of reference" in reason.lower() or "FrameOfReferenceUID" in reason
 
 
 def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
@@ -1012,6 +1040,30 @@ def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(
         assert len(archive.stored) <= 4
     assert "archive: the spool cannot be used; again in 2 s: database or disk is full" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_while_a_delivery_that_cannot_be_recorded_waits_no_association_is_open(
+    running, archive, scanned, monkeypatch, caplog
+):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("inline.dicom.node.results.ResultQueue.delivered", full)
+    with running([archive.destination()], outputs=["report"], retry_s=60.0, retry_most_s=60.0) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: "the spool cannot be used; again in 60 s" in caplog.text)
+        wait_for(lambda: not archive.open(), 3.0)
+
+
+def test_while_the_worker_waits_for_the_spool_its_engine_lives(running, archive, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ReceivedObjects, "take", full)
+    monkeypatch.setattr(node_module, "_BEAT_S", 0.1)
+    with running([archive.destination()], retry_s=60.0, retry_most_s=60.0) as node:
+        time.sleep(2.0)
+        assert not {"worker", "engine"}.intersection(node.pulse.silent(1.0))
 
 
 def test_series_that_cannot_be_taken_wait_with_the_reason_in_the_log(

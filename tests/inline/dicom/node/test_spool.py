@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from inline.cli.commands import app
 from inline.dicom.node import received
 from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
+from inline.dicom.node.sender import Sender
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import SpoolError
+from inline.settings import DicomDestination, DicomSettings
 
 IDLE_S = 5.0
 KEPT_S = 3600.0
@@ -128,6 +130,26 @@ def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_
     receive(spool, "1.2", "c")
     spool.received.purge()
     assert len(files(tmp_path / "spool")) == 1
+
+
+def test_what_was_being_sent_when_its_sender_ended_waits_no_longer_than_the_longest_time(opened, clock):
+    class Ending:
+        def send(self, _):
+            yield ""
+            raise OSError(errno.EIO, "Input/output error")
+
+    spool = opened()
+    receive(spool)
+    clock.now += IDLE_S
+    results = [(uid, bytes(128) + b"DICM") for uid in ("r", "s")]
+    spool.finish(spool.received.take(IDLE_S), results, ["pacs"])
+    destination = DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+    settings = DicomSettings(retry_s=3600.0, retry_most_s=10.0)
+    with pytest.raises(OSError, match="Input/output"):
+        Sender(destination, Ending(), spool.results, settings, lambda: None).deliver()
+    assert spool.results.due("pacs", 2) == []
+    clock.now += 10.0
+    assert len(spool.results.due("pacs", 2)) == 1
 
 
 def test_a_result_that_was_replaced_while_it_was_sent_is_due_at_once(opened, clock):
