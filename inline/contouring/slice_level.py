@@ -35,10 +35,12 @@ _ROUNDING_MM: Final = 1e-3
 """Positions are float32: distances so near to a limit are at it."""
 _THIRDS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
 _WORDS: Final = {
-    SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z]|[ _-]*(line|hospital))", re.IGNORECASE),
-    # Siemens names raw data meas_MID00123_...
+    SliceLevel.BASAL: re.compile(
+        r"(?<![a-z])bas(al|e)(?![a-z]|[ _-]*(line(?![a-z])|hospital))", re.IGNORECASE
+    ),
+    # Siemens names raw data meas_MID00123_...; mid1 is the first of several slices.
     SliceLevel.MID: re.compile(
-        r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z0-9]|[ _-]*(dia|sys|breath))", re.IGNORECASE
+        r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z]|\d{3}|[ _-]*(dia|sys|breath))", re.IGNORECASE
     ),
     SliceLevel.APICAL: re.compile(r"(?<![a-z])(apical|apex)(?![a-z])", re.IGNORECASE),
 }

@@ -46,6 +46,11 @@ def levels(offsets, **more):
         ("t2map_mid", MID),
         ("T1 APEX", APICAL),
         ("apical slice", APICAL),
+        ("T1_mid1", MID),
+        ("mid2 post", MID),
+        ("apex2", APICAL),
+        ("T1_base_linear", BASAL),
+        ("base linescan", BASAL),
     ],
 )
 def test_words_in_the_description(description, level):
