@@ -86,6 +86,23 @@ def test_a_word_that_slices_of_several_levels_share_names_none():
     assert all(source.startswith("position") and not level_note(source) for _, source in found)
 
 
+@pytest.mark.parametrize("moved", [26, 30])
+def test_words_hold_where_the_patient_moved_before_contrast(moved):
+    words = {-25: "base", 0: "mid", 25: "apex"}
+    places = [
+        replace(place(mm + offset, series=series + i, description=f"T1_{words[mm]}"), enhancement=state)
+        for series, offset, state in ((0, 0, Enhancement.NATIVE), (10, moved, Enhancement.POST_CONTRAST))
+        for i, mm in enumerate(words)
+    ]
+    expected = [(level, "series description") for level in (BASAL, MID, APICAL)] * 2
+    assert slice_levels(places, places) == expected
+
+
+def test_words_of_a_long_heart_hold():
+    found = named(*((9 * i, f"T1_{('base', 'mid', 'apex')[i // 4]}_{i % 4 + 1}") for i in range(12)))
+    assert [level for level, _ in found] == [BASAL] * 4 + [MID] * 4 + [APICAL] * 4
+
+
 def test_a_word_holds_for_repeated_slices_of_one_level():
     assert named((-5, "T1 mid"), (0, "T2 mid"), (17, "T1 mid post")) == [(MID, "series description")] * 3
 
