@@ -47,8 +47,6 @@ _LEAST_BYTES: Final = 8
 """Of a compressed frame, which is an item of its own (PS3.5 A.4)."""
 _LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 """Transfer syntaxes with loss: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
-_PERHAPS_LOSSY: Final = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
-"""JPEG 2000 and High-Throughput JPEG 2000."""
 _FURTHEST_MM: Final = 1e5
 _ACQUIRED: Final = (
     ("", "FrameAcquisitionDateTime"),
@@ -356,9 +354,8 @@ def _elements(header: FrameHeader) -> Elements:
 
 
 def _is_lossy(header: FrameHeader) -> bool:
-    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 may be without."""
-    stated, syntax = header.text("LossyImageCompression"), header.transfer_syntax
-    return stated == "01" or syntax in _LOSSY or (stated != "00" and syntax in _PERHAPS_LOSSY)
+    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 alone shows neither."""
+    return header.text("LossyImageCompression") == "01" or header.transfer_syntax in _LOSSY
 
 
 def _contrast_agent(header: FrameHeader) -> str:
