@@ -193,8 +193,7 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none; a map in
-            seconds.
+        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none.
     """
     from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
     from inline.contouring import aha
@@ -205,7 +204,7 @@ def measure(
     septum = None if septum_degrees is None else number("septum_degrees", septum_degrees)
     if level and level not in list(SliceLevel):
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
-    parametric = map_of(values)
+    parametric = map_of(values, in_ms=False)
     rows, columns = parametric.values_ms.shape
     plane = geometry_of(geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns)))
     reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)

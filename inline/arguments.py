@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _SHORTEST_MS: Final = TISSUE_MS[Quantity.T2][0]
 """Largest value of a map from which it can be one of tissue in ms."""
+_MAP: Final = "a map is real and (rows, columns)"
 
 
 def number(name: str, value: SupportsFloat) -> float:
@@ -85,13 +86,16 @@ def pixel_size(spacing: Iterable[SupportsFloat]) -> tuple[float, float]:
     raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
 
 
-def map_of(values: ParametricMap | ArrayLike) -> ParametricMap:
+def map_of(values: ParametricMap | ArrayLike, *, in_ms: bool = True) -> ParametricMap:
     """Return a map as fitted, or that of an array ``(rows, columns)``.
 
     Raises:
-        ValueError: the array is no map, or one in seconds.
+        ValueError: the array is no map, or one in seconds where it must be in ms, as for the network.
     """
-    return values if isinstance(values, ParametricMap) else ParametricMap.of_values(_map_values(values))
+    if isinstance(values, ParametricMap):
+        return values
+    pixels = _map_values(values) if in_ms else _real(values, 2, _MAP)
+    return ParametricMap.of_values(pixels)
 
 
 def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
@@ -208,7 +212,7 @@ def _real(values: ArrayLike, dimensions: int, wanted: str) -> NDArray[np.float32
 
 
 def _map_values(values: ArrayLike) -> NDArray[np.float32]:
-    pixels = _real(values, 2, "a map is real and (rows, columns)")
+    pixels = _real(values, 2, _MAP)
     largest = float(pixels.max(initial=0.0, where=np.isfinite(pixels)))
     if 0.0 < largest < _SHORTEST_MS:
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
 from inline.data.results import SliceLevel
-from inline.data.series import SlicePlace
+from inline.data.series import Enhancement, Quantity, SlicePlace
 from inline.data.stated_position import Shown, positions_stated
 
 FloatArray = NDArray[np.float64]
+_Planes = tuple[FloatArray, FloatArray]
+"""Unit normals and positions ``(n, 3)``."""
 
 TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
 """From base to apex of a usual heart in patient coordinates (LPS): left, to the front, down."""
@@ -25,7 +27,9 @@ _SHORT_AXIS: Final = 0.45
 differ by some 25 degrees, so the normal of a long-axis slice, perpendicular to the axis, stays below it."""
 _THREE_MM: Final = 23.0
 """Smallest extent of three or more positions that show base and apex: the middle third of the shortest usual
-left ventricle (70 mm) lies between the two. Also the largest extent of slices of one level by their words."""
+left ventricle (70 mm) lies between the two."""
+_LEVEL_MM: Final = 23.0
+"""Largest extent of slices that share the only word of a study, if it names their level: a third of 70 mm."""
 _TWO_MM: Final = 40.0
 """Likewise of two positions: in a usual ventricle (80 to 100 mm) the middles of neighbouring thirds lie at
 most 33 mm apart, so slices further apart are not neighbours."""
@@ -35,10 +39,12 @@ _ROUNDING_MM: Final = 1e-3
 """Positions are float32: distances so near to a limit are at it."""
 _THIRDS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
 _WORDS: Final = {
-    SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z]|[ _-]*(line|hospital))", re.IGNORECASE),
-    # Siemens names raw data meas_MID00123_...
+    SliceLevel.BASAL: re.compile(
+        r"(?<![a-z])bas(al|e)(?![a-z]|[ _-]*(line(?![a-z])|hospital))", re.IGNORECASE
+    ),
+    # Siemens names raw data meas_MID00123_...; mid1 is the first of several slices.
     SliceLevel.MID: re.compile(
-        r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z0-9]|[ _-]*(dia|sys|breath))", re.IGNORECASE
+        r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z]|\d{3}|[ _-]*(dia|sys|breath))", re.IGNORECASE
     ),
     SliceLevel.APICAL: re.compile(r"(?<![a-z])(apical|apex)(?![a-z])", re.IGNORECASE),
 }
@@ -108,6 +114,28 @@ class _Study:
         counted = {True, None} if at_zero else {True}
         return dict(each for each, sure in zip(found, known, strict=True) if sure in counted)
 
+    @cached_property
+    def planes(self) -> _Planes:
+        """Planes of the slices that state their positions."""
+        return _planes(list(self.placed.values()))
+
+    @cached_property
+    def by_word(self) -> dict[tuple[Quantity, Enhancement | None], dict[SliceLevel, _Planes]]:
+        """Likewise by quantity, contrast state and the level that their descriptions name."""
+        found: dict[tuple[Quantity, Enhancement | None], dict[SliceLevel, list[SliceGeometry]]] = {}
+        for each, plane in self.placed.items():
+            if (word := _word(each.identity.description)) is not None:
+                found.setdefault((each.quantity, each.enhancement), {}).setdefault(word, []).append(plane)
+        return {
+            kind: {level: _planes(words[level]) for level in _THIRDS if level in words}
+            for kind, words in found.items()
+        }
+
+    @cached_property
+    def words(self) -> set[SliceLevel]:
+        """All levels that descriptions name."""
+        return {level for words in self.by_word.values() for level in words}
+
 
 def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -> tuple[SliceLevel, str]:
     if place.identity.slice_index in stated:
@@ -122,32 +150,30 @@ def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -
 def _named(place: SlicePlace, study: _Study) -> tuple[SliceLevel | None, bool]:
     """Return the level that the description of a slice names, and whether positions contradict it.
 
-    They do where they show the opposite end of the heart, or where the words of the study have another order.
-    A word of slices further apart than one level is long names none: each description may have it.
+    They do where they show the opposite end of the heart, or where the words of the same quantity and
+    contrast state have another order: before contrast the patient may have lain elsewhere. The only word of
+    the study names no level where its slices lie too far apart for one: each description may have it.
     """
-    own, geometry = _word(place), study.placed.get(place)
+    own, geometry = _word(place.identity.description), study.placed.get(place)
     if own is None or geometry is None or not _in_short_axis(geometry):
         return own, False
-    words = [_word(each) for each in study.placed]
-    normals, positions = _planes(list(study.placed.values()))
-    along = positions @ (geometry.normal * np.sign(geometry.normal @ TO_APEX))
-    parallel = np.abs(normals @ geometry.normal) >= PARALLEL
-    found = [along[parallel & np.array([word is level for word in words])] for level in _THIRDS]
-    ends = {
-        level: (each.min(), each.max())
-        for level, each in zip(_THIRDS, found, strict=True)
-        if each.size and np.ptp(each) <= _THREE_MM + _ROUNDING_MM
-    }
-    if own not in ends:
+    axis = geometry.normal * np.sign(geometry.normal @ TO_APEX)
+    ends = {}
+    for level, (normals, positions) in study.by_word[place.quantity, place.enhancement].items():
+        along = positions[np.abs(normals @ axis) >= PARALLEL] @ axis
+        if along.size:
+            ends[level] = float(along.min()), float(along.max())
+    if len(study.words) == 1 and ends[own][1] - ends[own][0] > _LEVEL_MM + _ROUNDING_MM:
         return None, False
     reversed_ = any(one[1] - two[0] > SAME_MM for one, two in pairwise(ends.values()))
-    shown, _ = level_by_position(geometry, list(study.placed.values()))
+    shown, _ = _by_position(geometry, study.planes)
     return own, reversed_ or {own, shown} == {SliceLevel.BASAL, SliceLevel.APICAL}
 
 
-def _word(place: SlicePlace) -> SliceLevel | None:
+@lru_cache(maxsize=1024)
+def _word(description: str) -> SliceLevel | None:
     """Return the only level that the description of a slice names."""
-    named = [level for level, word in _WORDS.items() if word.search(place.identity.description)]
+    named = [level for level, word in _WORDS.items() if word.search(description)]
     return named[0] if len(named) == 1 else None
 
 
@@ -170,20 +196,20 @@ def _measured(place: SlicePlace, study: _Study) -> tuple[SliceLevel, str]:
         return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
     if place not in study.placed:
         return SliceLevel.UNKNOWN, "unknown: the position 0, 0, 0 may stand for none"
-    return level_by_position(geometry, list(study.placed.values()))
+    return _by_position(geometry, study.planes)
 
 
-def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:
-    """Return the level of a slice by its position among those shown so far, and its source.
+def _by_position(geometry: SliceGeometry, shown: _Planes) -> tuple[SliceLevel, str]:
+    """Return the level of a slice by its position among those shown so far, itself included, and its source.
 
     Slices of the same direction within 10 degrees are the stack; those within :data:`SAME_MM` of each other
     count as one. Levels are thirds of the stack and half a slice distance at either end. A stack whose extent
     does not show base and apex gives no level.
     """
-    normals, positions = _planes([geometry, *shown])
-    normal = normals[0] if normals[0] @ TO_APEX >= 0.0 else -normals[0]
+    normals, positions = shown
+    normal = geometry.normal if geometry.normal @ TO_APEX >= 0.0 else -geometry.normal
     parallel = np.abs(normals @ normal) >= PARALLEL
-    offsets = (positions[parallel] - positions[0]) @ normal
+    offsets = (positions[parallel] - np.asarray(geometry.position)) @ normal
     ordered = np.sort(offsets)
     # Middle of both ends, not the mean: repeated measurements of a position must not move it.
     clusters = np.split(ordered, np.flatnonzero(np.diff(ordered) > SAME_MM + _ROUNDING_MM) + 1)
@@ -237,7 +263,7 @@ def _contradicted(place: SlicePlace, others: Mapping[SlicePlace, SliceGeometry])
     return bool((parallel & apart & (np.sign(along) != np.sign(indices))).any())
 
 
-def _planes(geometries: Sequence[SliceGeometry]) -> tuple[FloatArray, FloatArray]:
+def _planes(geometries: Sequence[SliceGeometry]) -> _Planes:
     """Return unit normals and positions ``(n, 3)`` of slices."""
     rows, columns, positions = (
         np.array([getattr(each, name) for each in geometries], dtype=np.float64)

@@ -47,8 +47,6 @@ _LEAST_BYTES: Final = 8
 """Of a compressed frame, which is an item of its own (PS3.5 A.4)."""
 _LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 """Transfer syntaxes with loss: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
-_PERHAPS_LOSSY: Final = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
-"""JPEG 2000 and High-Throughput JPEG 2000."""
 _FURTHEST_MM: Final = 1e5
 _ACQUIRED: Final = (
     ("", "FrameAcquisitionDateTime"),
@@ -219,13 +217,13 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     """Yield the frames of a DICOM image, read without its pixels.
 
     Raises:
-        DicomError: the number of frames, or the size of the image, is none or above a limit, or the pixels of
-            a frame that may be a mapping image do not end at the lowest bit.
+        DicomError: the number of frames, or the size of the image, is none or above a limit, or the pixels do
+            not end at the lowest bit. Number above the limit and bits count for mapping images alone.
     """
     count = _integer(image.get("NumberOfFrames")) or 1
     columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
-    if not 1 <= count <= _MOST_FRAMES:
-        raise DicomError(f"{file}: it states {count} frames; 1 to {_MOST_FRAMES} are read")
+    if count < 1:
+        raise DicomError(f"{file}: it states {count} frames")
     if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
     if (size := pixel_bytes(image)) > MOST_PIXEL_BYTES:
@@ -236,12 +234,19 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     held = file.stat().st_size // least
     stored, high = (_integer(image.get(name)) for name in ("BitsStored", "HighBit"))
     shifted = stored is not None and high is not None and high != stored - 1
-    if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
+    if (
+        1 < count <= _MOST_FRAMES
+        and (groups := image.get("PerFrameFunctionalGroupsSequence"))
+        and len(groups) < count
+    ):
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
-    for index, header in enumerate(FrameHeader.of_frames(image, count)):
+    for index, header in enumerate(FrameHeader.of_frames(image, min(count, _MOST_FRAMES))):
         frame = _frame(header, file, index, (columns, rows), alone=count == 1)
         frame = replace(frame, cut_off=index >= held)
-        if shifted and _may_be_mapping(frame.recognised, frame.times):
+        mapping = _may_be_mapping(frame.recognised, frame.times)
+        if mapping and count > _MOST_FRAMES:
+            raise DicomError(f"{file}: it states {count} frames; at most {_MOST_FRAMES} are read")
+        if mapping and shifted:
             raise DicomError(
                 f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), which are not read"
             )
@@ -356,9 +361,8 @@ def _elements(header: FrameHeader) -> Elements:
 
 
 def _is_lossy(header: FrameHeader) -> bool:
-    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 may be without."""
-    stated, syntax = header.text("LossyImageCompression"), header.transfer_syntax
-    return stated == "01" or syntax in _LOSSY or (stated != "00" and syntax in _PERHAPS_LOSSY)
+    """Return whether the pixels were compressed with loss, now or before; JPEG 2000 alone shows neither."""
+    return header.text("LossyImageCompression") == "01" or header.transfer_syntax in _LOSSY
 
 
 def _contrast_agent(header: FrameHeader) -> str:

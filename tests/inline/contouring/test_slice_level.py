@@ -46,6 +46,11 @@ def levels(offsets, **more):
         ("t2map_mid", MID),
         ("T1 APEX", APICAL),
         ("apical slice", APICAL),
+        ("T1_mid1", MID),
+        ("mid2 post", MID),
+        ("apex2", APICAL),
+        ("T1_base_linear", BASAL),
+        ("base linescan", BASAL),
     ],
 )
 def test_words_in_the_description(description, level):
@@ -79,6 +84,23 @@ def test_a_word_that_slices_of_several_levels_share_names_none():
     found = named((-26, "T1map_mid"), (0, "T1map_mid"), (26, "T1map_mid"))
     assert [level for level, _ in found] == [BASAL, MID, APICAL]
     assert all(source.startswith("position") and not level_note(source) for _, source in found)
+
+
+@pytest.mark.parametrize("moved", [26, 30])
+def test_words_hold_where_the_patient_moved_before_contrast(moved):
+    words = {-25: "base", 0: "mid", 25: "apex"}
+    places = [
+        replace(place(mm + offset, series=series + i, description=f"T1_{words[mm]}"), enhancement=state)
+        for series, offset, state in ((0, 0, Enhancement.NATIVE), (10, moved, Enhancement.POST_CONTRAST))
+        for i, mm in enumerate(words)
+    ]
+    expected = [(level, "series description") for level in (BASAL, MID, APICAL)] * 2
+    assert slice_levels(places, places) == expected
+
+
+def test_words_of_a_long_heart_hold():
+    found = named(*((9 * i, f"T1_{('base', 'mid', 'apex')[i // 4]}_{i % 4 + 1}") for i in range(12)))
+    assert [level for level, _ in found] == [BASAL] * 4 + [MID] * 4 + [APICAL] * 4
 
 
 def test_a_word_holds_for_repeated_slices_of_one_level():
