@@ -55,7 +55,7 @@ def ring():
 
             def infer(self, images):
                 time.sleep(seconds)
-                if poison is not None and float(images.sum()) == poison:
+                if poison is not None and float(images.max()) == poison:
                     os._exit(9)
                 y, x = np.mgrid[:224, :224]
                 radius = np.hypot(x - 111.5, y - 111.5)

@@ -146,7 +146,7 @@ def test_an_examination_that_ends_its_worker_is_given_up_alone(task, root, ring)
     bad = discover(root).examinations[3]
     first = read_mrd(bad.file)[0]
     frame = Frame(first.geometry.shape, first.geometry.spacing)
-    poison = float(network_input(make_map(first.series), Quantity.T1, frame).sum())
+    poison = float(network_input(make_map(first.series), Quantity.T1, frame).max())
     with connected(1) as client:
         outcomes = process_into(task.out, client, task, root, lambda: ring(0.0, poison))
     assert len(outcomes) == 6
