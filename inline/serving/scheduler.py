@@ -440,17 +440,18 @@ class Scheduler:
         """Wait for the next budget to end and do what is due then; return whether to go on.
 
         Slices that are late are delivered; an engine or a thread that hangs is given up. Time in which the
-        process was paused does not count as hanging.
+        process was paused does not count as hanging: it takes no CPU time, unlike a call that computes and
+        lets no other thread run.
         """
         with self._changed:
             if self._closed and not self._jobs:
                 return False
             next_end = min((job.progress.deadline for job in self._jobs if job.timed), default=math.inf)
-            start = time.monotonic()
+            start, worked = time.monotonic(), time.process_time()
             wait = min(max(min(self._budget, next_end - start), 0.001), 0.5)
             self._changed.wait(timeout=wait)
             now = time.monotonic()
-            paused_s = now - start - wait
+            paused_s = now - start - wait - (time.process_time() - worked)
             if paused_s <= _PAUSED_S:
                 paused_s = 0.0
             else:

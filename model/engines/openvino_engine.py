@@ -10,7 +10,6 @@ import os
 import tempfile
 import threading
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,16 +24,10 @@ from model.engines.reevaluation import ReevaluatingEngine
 
 THREADS: Final = 2
 """Cores of one inference; the fits and the sockets need the others."""
-
-
-@cache
-def _core() -> openvino.Core:
-    """Return OpenVINO's runtime, the same one for the life of the process.
-
-    Its CPU plugin sets the alternate signal stack of the thread that loads it, and unmaps that memory when it
-    is destroyed: if another thread does that, the next signal ends the process by SIGSEGV.
-    """
-    return openvino.Core()
+_CORE: Final = openvino.Core()
+"""OpenVINO's runtime, one for the life of the process. Its CPU plugin sets the alternate signal stack of the
+thread that loads it, and unmaps that memory when it is destroyed: if another thread does that, the next
+signal ends the process by SIGSEGV."""
 
 
 class Precision(StrEnum):
@@ -68,7 +61,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads or min(THREADS, len(os.sched_getaffinity(0))),
             "INFERENCE_PRECISION_HINT": "bf16" if precision is Precision.BF16 else "f32",
         }
-        self._compiled = _core().compile_model(model, "CPU", options)
+        self._compiled = _CORE.compile_model(model, "CPU", options)
         self._requests = threading.local()
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -113,7 +106,7 @@ def int8_engine(graph: bytes, constants: bytes, tensors: Tensors, threads: int |
     Raises:
         RuntimeError: as :class:`OpenVinoEngine`.
     """
-    model = _core().read_model(graph, constants)
+    model = _CORE.read_model(graph, constants)
     fast = OpenVinoEngine(model, Precision.INT8, threads)
     if not model.has_rt_info(_THRESHOLD):
         return fast

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,7 +110,9 @@ def test_auto_takes_openvino_and_falls_back_to_torch(weights, monkeypatch):
     assert engine.name == "openvino-f32"
     reason = f"none was made on this host; none lies in {weights.parent / 'int8'}"
     assert f"openvino-int8: {reason} (run: myostream calibrate precision)" in engine.failures
-    monkeypatch.setattr("model.engines.openvino_engine._core", fail("no processor"))
+    monkeypatch.setattr(
+        "model.engines.openvino_engine._CORE", SimpleNamespace(compile_model=fail("no processor"))
+    )
     engine = make_engine(load_settings(weights))
     assert engine.name == "torch"
     assert any("openvino-f32: no processor" in failure for failure in engine.failures)

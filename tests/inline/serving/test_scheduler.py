@@ -717,7 +717,10 @@ def test_a_pause_of_the_process_does_not_count_as_hanging(slices, maps, ring_eng
     """The clock jumps by an hour while a batch and a fit are in work."""
     paused_s = [0.0]
     clock = SimpleNamespace(
-        monotonic=lambda: time.monotonic() + paused_s[0], perf_counter=time.perf_counter, sleep=time.sleep
+        monotonic=lambda: time.monotonic() + paused_s[0],
+        perf_counter=time.perf_counter,
+        process_time=time.process_time,
+        sleep=time.sleep,
     )
     for each in (module, workers_module):
         monkeypatch.setattr(each, "time", clock)
@@ -739,6 +742,29 @@ def test_a_pause_of_the_process_does_not_count_as_hanging(slices, maps, ring_eng
     collector.wait(results=2)
     scheduler.close()
     assert all(each.error == "" and each.contours is not None for each in collector.results)
+
+
+def test_computing_that_lets_no_thread_run_is_no_pause(maps, ring_engine, monkeypatch):
+    """The clock and the CPU time jump alike."""
+    jump_s = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + jump_s[0],
+        perf_counter=time.perf_counter,
+        process_time=lambda: time.process_time() + jump_s[0],
+        sleep=time.sleep,
+    )
+    for each in (module, workers_module):
+        monkeypatch.setattr(each, "time", clock)
+    gate, collector = Gated(ring_engine), Collector()
+    engine = FallbackEngine([("gated", lambda: gate), ("ring", lambda: ring_engine)])
+    scheduler = Scheduler(Pipeline(engine), 1, 100.0)
+    scheduler.submit(now(maps[0]), collector, budget_ms=1e9)
+    assert gate.entered.wait(20)
+    jump_s[0] = 3600.0
+    wait_until(lambda: engine.name == "ring")
+    gate.open.set()
+    collector.wait(results=1)
+    scheduler.close()
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError("no memory")])
