@@ -96,25 +96,23 @@ class ImageSet:
         return Image(header, self.attributes[place], pixels.tobytes())
 
 
-def member(group: Any, path: str, links: int = _MOST_LINKS) -> Any:
-    """Return a member of a group; None without one, and behind links into other files, which may be any.
-
-    Args:
-        group: in which the path begins.
-        path: names with slashes between.
-        links: soft links that are followed on the way.
-    """
-    for name in filter(None, path.split("/")):
+def member(group: Any, path: str) -> Any:
+    """Return a member of a group; None without one, and behind links into other files, which may be any."""
+    names, links = path.split("/"), 0
+    while names:
+        if not (name := names.pop(0)):
+            continue
         if not isinstance(group, h5py.Group):
             return None
         stored = name.encode("utf-8", "surrogateescape")
         kind = group.id.links.get_info(stored).type if group.id.links.exists(stored) else None
         if kind == h5py.h5l.TYPE_HARD:
             group = group[name]
-        elif kind == h5py.h5l.TYPE_SOFT and links:
+        elif kind == h5py.h5l.TYPE_SOFT and links < _MOST_LINKS:
+            links += 1
             target = group.get(name, getlink=True).path
-            links -= 1
-            group = member(group.file if target.startswith("/") else group, target, links)
+            group = group.file if target.startswith("/") else group
+            names = [*target.split("/"), *names]
         else:
             return None
     return group

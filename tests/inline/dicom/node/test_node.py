@@ -1026,13 +1026,19 @@ def test_while_the_disk_is_full_no_result_is_sent_again_and_again(
     assert "Traceback" not in caplog.text
 
 
-def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(
-    running, archive, scanned, monkeypatch, caplog
-):
-    def full(*_):
-        raise sqlite3.OperationalError("database or disk is full")
+def full(*_):
+    """Fail as a spool on a full disk does."""
+    raise sqlite3.OperationalError("database or disk is full")
 
+
+@pytest.fixture
+def unrecorded(monkeypatch):
+    """No delivery can be recorded."""
     monkeypatch.setattr("inline.dicom.node.results.ResultQueue.delivered", full)
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(running, archive, scanned, caplog):
     with running([archive.destination()], outputs=["report"], retry_s=0.4, retry_most_s=1.6) as node:
         send(node.address, scanner.series_of(scanned, 1))
         wait_for(lambda: archive.stored)
@@ -1042,13 +1048,10 @@ def test_a_delivery_that_cannot_be_recorded_waits_longer_each_time(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.usefixtures("unrecorded")
 def test_while_a_delivery_that_cannot_be_recorded_waits_no_association_is_open(
-    running, archive, scanned, monkeypatch, caplog
+    running, archive, scanned, caplog
 ):
-    def full(*_):
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr("inline.dicom.node.results.ResultQueue.delivered", full)
     with running([archive.destination()], outputs=["report"], retry_s=60.0, retry_most_s=60.0) as node:
         send(node.address, scanner.series_of(scanned, 1))
         wait_for(lambda: "the spool cannot be used; again in 60 s" in caplog.text)
@@ -1056,9 +1059,6 @@ def test_while_a_delivery_that_cannot_be_recorded_waits_no_association_is_open(
 
 
 def test_while_the_worker_waits_for_the_spool_its_engine_lives(running, archive, monkeypatch):
-    def full(*_):
-        raise sqlite3.OperationalError("database or disk is full")
-
     monkeypatch.setattr(ReceivedObjects, "take", full)
     monkeypatch.setattr(node_module, "_BEAT_S", 0.1)
     with running([archive.destination()], retry_s=60.0, retry_most_s=60.0) as node:
