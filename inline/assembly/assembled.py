@@ -133,7 +133,7 @@ class _Slice:
 
     @property
     def scanner_made(self) -> bool:
-        """Whether it is a map that the scanner made."""
+        """True for a map that the scanner made."""
         return False
 
 

@@ -28,12 +28,12 @@ class Placed(Protocol):
 
     @property
     def scanner_made(self) -> bool:
-        """Whether the scanner made the map."""
+        """True where the scanner made the map."""
         ...
 
     @property
     def motion_corrected(self) -> bool:
-        """Whether the scanner corrected the images for motion."""
+        """True where the scanner corrected the images for motion."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What is used of the ISMRMRD library, imported without its change of the warning filters of the program."""
+"""Names of the ISMRMRD library that are used; the import keeps the warning filters of the program."""
 
 import warnings
 

@@ -192,7 +192,7 @@ class Scheduler:
 
     @property
     def exhausted_s(self) -> float:
-        """Time for which every thread for fits and contours hangs, s; 0 while one works."""
+        """Of the threads for fits and contours, see :attr:`Workers.exhausted_s`."""
         return self._workers.exhausted_s
 
     @property

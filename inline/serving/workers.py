@@ -131,7 +131,7 @@ class Workers:
 
     @property
     def exhausted_s(self) -> float:
-        """Time for which every thread hangs, s: they are too many to be replaced; 0 while one works."""
+        """Time for which all threads hang and none is replaced any more, s; else 0."""
         with self._changed:
             if not all(worker.given_up for worker in self._workers):
                 return 0.0

@@ -82,7 +82,7 @@ class Sender:
         stored = list[Delivery]()
         if not due:
             return stored
-        # Closed at once where an answer cannot be recorded: the association ends.
+        # An answer that cannot be recorded ends the association at once.
         with closing(self._transport.send([each.file for each in due])) as answers:
             for delivery, problem in zip(due, answers, strict=True):
                 self._alive()
