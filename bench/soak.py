@@ -216,7 +216,8 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     )
     lost = tally["lost"] or tally["problems"] or tally["disordered"] or figures["tracebacks"]
     complete = tally["results"] == tally["expected"] and len(taken) > 1
-    return not lost and complete and not figures["grown"] and figures["code"] == 0
+    received = figures["published"] > 0
+    return not lost and complete and received and not figures["grown"] and figures["code"] == 0
 
 
 def main(
@@ -225,7 +226,10 @@ def main(
     json_file: JsonFile = None,
     plot: PlotFile = None,
 ) -> None:
-    """Run a server on many slices; exit code 1 where an image or map was lost or a resource has grown."""
+    """Run a server on many slices.
+
+    Exit code 1 where an image or map was lost, no result was published, or a resource has grown.
+    """
     if not show(measure(slices, engine=engine), json_file, plot):
         raise typer.Exit(1)
 

@@ -54,7 +54,7 @@ class ReferenceRange(BaseModel):
 
     quantity: Measured
     region: str
-    field_strength: float = Field(gt=0, le=20)
+    field_strength: float = Field(ge=0.1, le=20)
     mean: float
     sd: float = Field(gt=0)
     n: int = Field(ge=2)
@@ -129,7 +129,7 @@ class ReferenceRanges:
         if quantity != "T2" and result.enhancement is None:
             return {}, f"No z-scores of {quantity}: it is not known whether the map is native."
         if result.field_strength is None:
-            return {}, f"No z-scores of {quantity}: the header states no field strength."
+            return {}, f"No z-scores of {quantity}: the header states no field strength of 0.1 to 20 T."
         name = result.identity.description.lower()
         fitting = [
             each

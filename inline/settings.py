@@ -433,7 +433,7 @@ def _mistyped(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple
     try:
         # Strict validation of JSON takes texts for paths, addresses and levels. Objects that JSON does not
         # have, such as paths and numbers of numpy, are neither texts nor truth values.
-        Settings.model_validate_json(json.dumps(content, default=lambda _: None), strict=True)
+        Settings.model_validate_json(json.dumps(content, default=lambda _: None, skipkeys=True), strict=True)
     except ValidationError as error:
         return {
             each["loc"]: _wrong(each["loc"], each["type"], f"{each['msg']}, not {json.dumps(each['input'])}")

@@ -58,11 +58,11 @@ class JsonHeader(Header):
 
     @classmethod
     def of(cls, elements: Elements) -> JsonHeader:
-        """Return the header that these elements are."""
+        """Return the header with these elements and those of their sequences."""
         return cls(tuple(_levels(elements)))
 
     def value(self, name: str) -> Any:
-        """Return the first value of an attribute that is not empty; None where there is none."""
+        """Return the value of an attribute at the first level that states it: a list of several, or None."""
         found = self._values(name)
         return found[0] if len(found) == 1 else found or None
 

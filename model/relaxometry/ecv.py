@@ -154,7 +154,7 @@ def synthetic_haematocrit(blood_ms: float, field_strength: float | None) -> tupl
         field_strength: of the magnet, tesla; None where it is not known.
     """
     if field_strength is None:
-        return None, "the header states no field strength"
+        return None, "the header states no field strength of 0.1 to 20 T"
     found = [each for each in SYNTHETIC if abs(each.field_strength - field_strength) <= SAME_FIELD]
     if not found:
         return None, f"there is no formula for {field_strength:g} T"

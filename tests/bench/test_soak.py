@@ -57,6 +57,7 @@ def test_growth_and_loss_are_failures(tmp_path):
     assert holds()
     assert not holds(grown=["threads"])
     assert not holds(code=-6)
+    assert not holds(published=0)
     assert not holds(tracebacks=1)
     assert not holds(samples=[point])
     assert not holds(tally={**good["tally"], "lost": 1})

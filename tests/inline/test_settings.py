@@ -192,6 +192,7 @@ def test_mistakes_are_named_in_a_line(tmp_path, content, named):
         ({"mapping": {"t1_scale": "1"}}, r'mapping\.t1_scale: Input should be a valid number, not "1"$'),
         ({"ecv": {"synthetic": "yes"}}, r'ecv\.synthetic: Input should be a valid boolean, not "yes"$'),
         ({"ecv": {"haematocrit": True}}, r"ecv\.haematocrit: Input should be a valid number, not true$"),
+        ({"ecv": {("a", 1): 0.4}}, r"ecv\.\('a', 1\): Keys should be strings"),
     ],
 )
 def test_mistakes_of_the_python_api_are_named_in_a_line(keywords, named, environment):

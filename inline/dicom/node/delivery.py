@@ -211,19 +211,24 @@ class WebTransport:
         """Send each file as a request of its own; see :class:`Transport`."""
         for file in files:
             try:
-                yield self._send(file)
+                content, uid = file.read_bytes(), read_file_meta_info(file).MediaStorageSOPInstanceUID
+            except OSError:
+                yield _UNREADABLE
+                continue
+            try:
+                yield self._send(content, str(uid))
             except urllib.error.HTTPError as error:
                 error.close()
                 yield f"it answered with status {error.code}"
             except (OSError, HTTPException, ValueError) as error:
                 yield f"it does not answer ({type(error).__name__})"
 
-    def _send(self, file: Path) -> str:
+    def _send(self, content: bytes, uid: str) -> str:
         boundary = secrets.token_hex(16)
         start = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
         request = urllib.request.Request(
             f"{self._destination.url.rstrip('/')}/studies",
-            data=start + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode(),
+            data=start + content + f"\r\n--{boundary}--\r\n".encode(),
             headers=self._headers(boundary),
             method="POST",
         )
@@ -232,8 +237,7 @@ class WebTransport:
             if response.status != 200:  # 202: stored with remarks, or not at all
                 return f"it answered with status {response.status}"
         # Any web server may answer 200; a service that stores names what it stored.
-        stored = str(read_file_meta_info(file).MediaStorageSOPInstanceUID).encode() in body
-        return "" if stored else "its answer does not name the object: it is no STOW-RS service"
+        return "" if uid.encode() in body else "its answer does not name the object: it is no STOW-RS service"
 
     def _headers(self, boundary: str) -> dict[str, str]:
         headers = {

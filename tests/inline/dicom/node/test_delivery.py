@@ -1,6 +1,8 @@
-"""Delivery of objects by C-STORE to archives that break off, fall silent or accept few transfer syntaxes."""
+"""Delivery of objects to archives that break off, fall silent or accept few transfer syntaxes."""
 
 import copy
+import socket
+import ssl
 import time
 
 import pytest
@@ -165,3 +167,16 @@ def test_results_reach_an_archive_of_the_default_syntax_alone(running, archive, 
     for each in archive.stored:
         for name in ("PixelData", "FloatPixelData"):
             assert each.get(name) == theirs[each.SOPInstanceUID].get(name)
+
+
+def test_a_removed_file_does_not_count_as_silence_of_a_web_service(files):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    files[1].unlink()
+    service = DicomDestination(name="web", url=f"http://127.0.0.1:{port}")
+    problems = list(delivery.WebTransport(service, ssl.create_default_context()).send(files[:3]))
+    assert problems == [
+        "it does not answer (URLError)",
+        "its file cannot be read any more",
+        "it does not answer (URLError)",
+    ]
