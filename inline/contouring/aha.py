@@ -95,6 +95,21 @@ class RegionShares(NamedTuple):
         return float(self.shares.sum())
 
 
+class WallDepths(NamedTuple):
+    """Pixels in and around a wall.
+
+    Attributes:
+        rows, columns: of each pixel, ``(n,)``.
+        from_endo: distance outwards from the endocardial contour, negative in the cavity, pixels ``(n,)``.
+        from_epi: distance inwards from the epicardial contour, negative outside, pixels ``(n,)``.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    from_endo: FloatArray
+    from_epi: FloatArray
+
+
 class WeightedStatistics(NamedTuple):
     """Median, quartiles, mean and standard deviation of the pixels of a region, in their unit."""
 
@@ -332,11 +347,14 @@ def region_shares(
     if not 0.0 <= inset < 0.5:
         raise ValueError(f"an inset of {inset} leaves no wall; it must be at least 0 and below 0.5")
 
+    depths = wall_depths(contours, shape)
+
     def wall(left_out: float) -> RegionShares:
-        points, shares = wall_shares(contours, shape, left_out)
-        kept = usable[points[:, 0], points[:, 1]]
-        rows, columns = points[kept].T
-        return RegionShares("global", rows, columns, shares[kept], float(shares.sum()))
+        shares = wall_shares(depths, left_out)
+        kept = (shares > 0.0) & usable[depths.rows, depths.columns]
+        return RegionShares(
+            "global", depths.rows[kept], depths.columns[kept], shares[kept], float(shares.sum())
+        )
 
     def part(name: str, of: RegionShares, own: NDArray[np.bool_], degrees: float) -> RegionShares:
         usual = of.usual * degrees / 360.0
@@ -410,34 +428,39 @@ def segment_at_level(name: str, level: SliceLevel) -> str | None:
     return f"AHA {number} {level.value} {match[3]}"
 
 
-def wall_shares(
-    contours: Contours, shape: tuple[int, int], inset: float
-) -> tuple[NDArray[np.intp], FloatArray]:
-    """Return the pixels of an image ``(rows, columns)`` in the wall, and the share of each that lies in it.
+def wall_depths(contours: Contours, shape: tuple[int, int]) -> WallDepths:
+    """Return the pixels of an image ``(rows, columns)`` in and around the wall, with their depth in it.
 
     Args:
         contours: in pixels of the image.
         shape: of the image.
-        inset: share of the wall's thickness left out at either border.
-
-    Returns:
-        Row and column of each pixel ``(n, 2)``; share of it in the wall, above 0 to 1, ``(n,)``. A border
-        counts as straight within a pixel and as level with one of its sides.
     """
     in_endo, in_epi = inside(contours.endo, shape), inside(contours.epi, shape)
     around = np.ones((3, 3), np.uint8)
     candidates = cv2.dilate(in_epi.view(np.uint8), around) > cv2.erode(in_endo.view(np.uint8), around)
-    pixels = np.argwhere(candidates)
-    rows, columns = pixels.T
-    centres = pixels[:, ::-1].astype(np.float64)
-    from_endo = np.where(in_endo[rows, columns], -1.0, 1.0) * distances(centres, contours.endo)
-    from_epi = np.where(in_epi[rows, columns], 1.0, -1.0) * distances(centres, contours.epi)
-    left_out = inset * (from_endo + from_epi)
-    outside_inner = np.clip(0.5 + from_endo - left_out, 0.0, 1.0)
-    inside_outer = np.clip(0.5 + from_epi - left_out, 0.0, 1.0)
-    shares = outside_inner + inside_outer - 1.0
-    there = shares > 0.0
-    return pixels[there], shares[there]
+    rows, columns = candidates.nonzero()
+    centres = np.stack([columns, rows], axis=1).astype(np.float64)
+    return WallDepths(
+        rows,
+        columns,
+        np.where(in_endo[rows, columns], -1.0, 1.0) * distances(centres, contours.endo),
+        np.where(in_epi[rows, columns], 1.0, -1.0) * distances(centres, contours.epi),
+    )
+
+
+def wall_shares(depths: WallDepths, inset: float) -> FloatArray:
+    """Return the share of each pixel that lies in the wall, 0 to 1, ``(n,)``.
+
+    A border counts as straight within a pixel and as level with one of its sides.
+
+    Args:
+        depths: of the pixels.
+        inset: share of the wall's thickness left out at either border.
+    """
+    left_out = inset * (depths.from_endo + depths.from_epi)
+    outside_inner = np.clip(0.5 + depths.from_endo - left_out, 0.0, 1.0)
+    inside_outer = np.clip(0.5 + depths.from_epi - left_out, 0.0, 1.0)
+    return np.maximum(outside_inner + inside_outer - 1.0, 0.0)
 
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:

@@ -16,6 +16,7 @@ from inline.contouring.aha import (
     segment_names,
     segment_number,
     segments,
+    wall_depths,
     wall_shares,
     weighted_quantiles,
     without_values,
@@ -283,9 +284,9 @@ def test_every_angle_has_one_segment(angle, number):
 @pytest.mark.parametrize("inset", [0.0, 0.1, 0.3])
 def test_a_pixel_counts_by_its_share_of_the_wall(inset):
     contours = Contours(circle(6.3, (20.2, 19.7)), circle(9.1, (20.2, 19.7)))
-    pixels, shares = wall_shares(contours, (40, 40), inset)
+    depths = wall_depths(contours, (40, 40))
     drawn = np.zeros((40, 40))
-    drawn[tuple(pixels.T)] = shares
+    drawn[depths.rows, depths.columns] = wall_shares(depths, inset)
     fine = (np.arange(40 * 20) + 0.5) / 20 - 0.5
     rho = np.hypot(fine[None] - 20.2, fine[:, None] - 19.7)
     wall = (rho > 6.3 + 2.8 * inset) & (rho < 9.1 - 2.8 * inset)
