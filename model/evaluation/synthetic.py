@@ -35,6 +35,8 @@ _LEVELS: Final = ("basal", "mid", "apical")
 _SMALL_MM: Final = 25.0
 SIZES: Final = ("from_25_mm", "below_25_mm")
 """Groups by the diameter of the heart."""
+CONTRASTS: Final = ("contrast_from_1", "contrast_below_1")
+"""Groups by the contrast of wall and blood."""
 _SHOWN: Final = 0.3
 """Heat from which an insertion point counts as found."""
 MIXES: Final = {
@@ -92,6 +94,7 @@ class Trial:
         outcome: of the contours.
         pathology: of the slice.
         diameter_mm: of the disc that has the area of the heart.
+        contrast: of wall and blood, see :func:`wall_contrast`.
         apart_mm: distance of each insertion point from the true one, ``(2,)``; NaN where there is none.
         heat: at each insertion point found, ``(2,)``.
     """
@@ -99,6 +102,7 @@ class Trial:
     outcome: Outcome
     pathology: str
     diameter_mm: float
+    contrast: float
     apart_mm: NDArray[np.float64]
     heat: NDArray[np.float64]
 
@@ -108,8 +112,8 @@ def evaluate_networks(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the summaries of several networks on the same fresh slices, by name and by group.
 
-    Groups are all slices, two sizes of the heart, each level and each pathology. Small apices have the share
-    of a training. The next slices are made while the networks run.
+    Groups are all slices, two sizes of the heart, two contrasts, each level and each pathology. Small apices
+    have the share of a training. The next slices are made while the networks run.
 
     Args:
         count: slices.
@@ -129,7 +133,7 @@ def evaluate_networks(
             outputs = pool.map(lambda engine, image: engine.infer(image), engines.values(), images)
             for name, output in zip(engines, outputs, strict=True):
                 trials[name].append(_try(slice_, pathology, output[0], contour))
-    groups = ("all", *SIZES, *_LEVELS, *(each.name.lower() for each in Pathology))
+    groups = ("all", *SIZES, *CONTRASTS, *_LEVELS, *(each.name.lower() for each in Pathology))
     return {
         name: {
             group: summarise_trials([each for each in tried if group in _groups_of(each)], count)
@@ -141,7 +145,8 @@ def evaluate_networks(
 
 def _groups_of(trial: Trial) -> tuple[str | None, ...]:
     size = SIZES[int(trial.diameter_mm < _SMALL_MM)]
-    return "all", size, trial.outcome.level, trial.pathology
+    contrast = CONTRASTS[int(trial.contrast < 1.0)]
+    return "all", size, contrast, trial.outcome.level, trial.pathology
 
 
 def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
@@ -179,6 +184,18 @@ def diameter_mm(labels: Labels) -> float:
     return FRAME_MM * math.sqrt(4.0 / math.pi * np.count_nonzero(labels))
 
 
+def wall_contrast(image: NDArray[np.float32], labels: Labels) -> float:
+    """Return how far wall and blood differ in an image ``(rows, columns)``, in units of their spread.
+
+    It is the difference of their medians over the root of the sum of their squared spreads, each 1.4826 times
+    the median absolute deviation: below 1 their values overlap so far that most of the border cannot be seen.
+    """
+    wall, blood = (image[labels == each].astype(np.float64) for each in (2, 1))
+    apart = abs(np.median(wall) - np.median(blood))
+    spreads = [1.4826 * np.median(np.abs(each - np.median(each))) for each in (wall, blood)]
+    return float(apart / max(np.hypot(*spreads), 1e-9))
+
+
 def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], contour: Contour) -> Trial:
     """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
     heat = output[CLASSES:]
@@ -190,6 +207,7 @@ def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], con
         outcome=compare(slice_, contour(output[:CLASSES])),
         pathology=pathology,
         diameter_mm=diameter_mm(slice_.labels),
+        contrast=wall_contrast(slice_.image, slice_.labels),
         apart_mm=apart,
         heat=peak,
     )

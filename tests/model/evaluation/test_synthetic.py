@@ -61,11 +61,21 @@ def test_no_slice_is_left_out(found):
     for groups in summaries.values():
         levels = [groups[name] for name in ("basal", "mid", "apical")]
         pathologies = [groups[each.name.lower()] for each in Pathology]
-        for parts in (levels, pathologies):
+        contrasts = [groups[name] for name in synthetic.CONTRASTS]
+        for parts in (levels, pathologies, contrasts):
             assert sum(each["slices"] for each in parts) == SLICES
             assert sum(each.get("share", 0.0) for each in parts) == pytest.approx(1.0)
         smallest = min((each.labels > 0).sum() for each in slices)
         assert groups["all"]["smallest_mm"] == pytest.approx(1.5 * np.sqrt(4 / np.pi * smallest))
+
+
+@pytest.mark.parametrize(("apart", "contrast"), [(0.0, 0.0), (1.0, 0.5), (3.0, 1.5)])
+def test_contrast_is_the_difference_of_wall_and_blood_in_their_spread(apart, contrast):
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.array([0, 1, 2], np.uint8), 20_000).reshape(3, -1)
+    image = random.normal([[9.0], [apart], [0.0]], [[1.0], [1.6], [1.2]], labels.shape).astype(np.float32)
+    image[1:, :200] = 1000.0  # a hundredth that is something else
+    assert synthetic.wall_contrast(image, labels) == pytest.approx(contrast, abs=0.03)
 
 
 def test_small_apices_are_a_group_of_their_own(monkeypatch):
