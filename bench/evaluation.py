@@ -147,7 +147,7 @@ def against_readers(
 def against_truth(
     count: int, kind: str, engines: Mapping[str, Engine], json_file: Path | None = None
 ) -> dict[str, dict[str, float]]:
-    """Evaluate synthetic slices, write and print the figures; return the summaries by level and pathology.
+    """Evaluate synthetic slices, write and print the figures; return the summaries by group.
 
     Contours lie at the physical borders, as the labels do. A slice without a contour counts as Dice 0.
 
