@@ -98,10 +98,12 @@ def on_one_day(frames: Sequence[Frame]) -> list[Frame]:
 def number_series(frames: Sequence[Frame]) -> dict[int, list[Frame]]:
     """Return the frames of each series by a number that MRD can hold, in the order of acquisition.
 
-    It is the series' own number, where that is between 0 and 65535 and no other series has it.
+    It is the series' own number, where that is between 0 and 65535 and no other series has it. It separates
+    the series where an anonymiser removed their UIDs. The images of one series UID are one series, since an
+    archive that joins series may leave them their numbers.
     """
-    ordered = sorted(frames, key=lambda each: each.series)
-    series = [list(members) for _, members in groupby(ordered, key=lambda each: each.series)]
+    ordered = sorted(frames, key=_series)
+    series = [list(members) for _, members in groupby(ordered, key=_series)]
     series.sort(key=lambda members: (members[0].series_number or 0, _earliest(members), members[0].series))
     stated = [members[0].series_number for members in series]
     own = {n for n in stated if n is not None and 0 <= n <= _LARGEST_COUNTER}
@@ -110,6 +112,11 @@ def number_series(frames: Sequence[Frame]) -> dict[int, list[Frame]]:
     for members, number in zip(series, stated, strict=True):
         taken[number if number in own and number not in taken else next(free)] = members
     return taken
+
+
+def _series(frame: Frame) -> tuple[str, bool, int]:
+    number = None if frame.series else frame.series_number
+    return frame.series, number is not None, number or 0
 
 
 def _earliest(frames: Sequence[Frame]) -> float:

@@ -19,6 +19,20 @@ def test_a_series_keeps_a_number_that_mrd_can_hold():
     assert stated == {1: 1, 65_535: 65_535, 2: 65_536}
 
 
+def test_the_number_separates_series_without_a_uid_alone():
+    """None is a number of its own."""
+
+    def groups(uid):
+        frames = [
+            SimpleNamespace(series=uid, series_number=number, moment=0.0, name=name)
+            for number, name in ((9, "c"), (None, "a"), (0, "b"), (9, "c"), (None, "a"))
+        ]
+        return [[each.name for each in members] for members in number_series(frames).values()]
+
+    assert sorted(groups("")) == [["a", "a"], ["b"], ["c", "c"]]
+    assert len(groups("2.25.1")) == 1
+
+
 @pytest.mark.parametrize(("degrees", "middle"), [(10.0, 1), (13.0, 2)])
 def test_a_plane_that_is_not_parallel_to_the_stack_follows_it(degrees, middle):
     """Planes at 0, 10 and 20 mm; the one between is tilted. The limit is about 11 degrees."""

@@ -533,6 +533,42 @@ def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images
     assert first.identity.time_stamp < second.identity.time_stamp
 
 
+def halved_later(folder, members, start_ms=0.0, beat=1.0, strip=(), **second):
+    """A series of acquisitions at one moment, the second with half the signal and times of its own.
+
+    Files of both alternate. Elements of ``strip`` are removed, those of ``second`` are changed in the second.
+    """
+    for letter in "ab":
+        (folder / letter).mkdir()
+
+        def changes(data, image, letter=letter):
+            data.AcquisitionTime = data.ContentTime = "080000"
+            if letter == "b":
+                time = float(data.InversionTime)
+                data.InversionTime = str(round(time * (beat if time > 300.0 else 1.0) + start_ms, 3))
+                data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+                for name, value in second.items():
+                    setattr(data, name, value)
+            for name in strip:
+                delattr(data, name)
+
+        for file in writer.classic(folder / letter, members, "siemens", study="2.25.1", changes=changes):
+            data = pydicom.dcmread(file)
+            writer.save(data, folder / f"{file.name}{letter}", f"{data.SOPInstanceUID}.{ord(letter)}")
+        shutil.rmtree(folder / letter)
+
+
+@pytest.mark.parametrize("strip", [(), ("InstanceNumber",)], ids=["numbered", "without numbers"])
+def test_acquisitions_whose_series_uid_was_removed_are_separated_by_the_series_number(
+    strip, tmp_path, images
+):
+    halved_later(tmp_path, of_slice(images), strip=("SeriesInstanceUID", *strip), SeriesNumber=999)
+    first, second = only(tmp_path).series
+    assert len(first.series.times_ms) == len(second.series.times_ms) == 8
+    assert np.array_equal(first.series.images // 2, second.series.images)
+    assert first.flags == second.flags == ()
+
+
 def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
     """Its inversion times are 2.5 ms longer."""
 
