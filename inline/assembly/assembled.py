@@ -330,7 +330,7 @@ def _weighted_images(
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _first_anew(group, ms) or _mixed(group, ms):
+    if note := _first_anew(group, ms) or _mixed(group, ms) or _doubled(group, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
@@ -450,6 +450,33 @@ def _mixed(group: Group, ms: Milliseconds) -> str:
         "Images differ in the image index, not in time or another counter, and all are fitted. They may be "
         "averages, or those of two acquisitions, or as acquired and corrected, whose map is a mixture. "
         "Send each acquisition as its own series, and number averages by the counter average."
+    )
+
+
+def _doubled(group: Group, ms: Milliseconds) -> str:
+    """Return that inversion times come twice, as in two acquisitions; empty if they do not.
+
+    At most three times after one inversion are those after another, even where both are nominal. Of two
+    acquisitions at different heart rates only the times of the first images after an inversion agree, the
+    shortest among them, and the images are more than those of a scheme in use. Where no counter but the image
+    index runs, equal times are those of averages.
+
+    Args:
+        group: images of the slice.
+        ms: times in the order of arrival.
+    """
+    if group.quantity is not Quantity.T1 or not group.running:
+        return ""
+    averages = group.counter("average")
+    timed = sorted((each, time) for each, time in zip(averages, ms, strict=True) if time is not None)
+    near = [one == two and later - time <= NEAR_MS for (one, time), (two, later) in pairwise(timed)]
+    come_again = sum(now and not before for before, now in pairwise([False, *near]))
+    if come_again < FEWEST[Quantity.T1] and not (near[0] and len(timed) >= 2 * SHORTEST[Quantity.T1]):
+        return ""
+    return (
+        "Inversion times come twice, and all images are fitted: they seem to be those of two acquisitions, "
+        "whose T1 is a mixture. Send each acquisition as its own series (in DICOM, under its own Series "
+        "Instance UID), and number averages by the counter average."
     )
 
 

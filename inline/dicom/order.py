@@ -150,7 +150,8 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
     ordered = sorted(frames, key=lambda frame: (slices[id(frame)].number, _order(frame)))
     for place, group in groupby(ordered, key=lambda frame: slices[id(frame)].number):
         members = list(group)
-        apart = _acquisitions(list(zip(members, _times(members), strict=True)))
+        in_order = sorted(zip(members, _times(members), strict=True), key=_order_with_time)
+        apart = _acquisitions(in_order)
         numbered = [zip(_numbers(timed), timed, strict=True) for timed in apart]
         for number, (frame, time) in chain.from_iterable(numbered):
             backwards = slices[id(frame)].backwards
@@ -307,6 +308,16 @@ def _reversed(direction: Triple) -> Triple:
 
 def _order(frame: Frame) -> tuple[float, int, int, str]:
     return _or_zero(frame.moment), frame.number or 0, frame.index, str(frame.file)
+
+
+def _order_with_time(timed: _Timed) -> tuple[float, int, int, float, str]:
+    """Return the order of an image in its slice, without moments and numbers that of the times.
+
+    That of file names would part two acquisitions into mixtures of both.
+    """
+    frame, time = timed
+    moment, number, index, file = _order(frame)
+    return moment, number, index, math.inf if time is None else time.ms, file
 
 
 def _or_zero(moment: float) -> float:

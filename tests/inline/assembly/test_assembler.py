@@ -2112,10 +2112,21 @@ def test_a_first_t1_image_that_is_fitted_twice_is_flagged(came, start):
 @pytest.mark.parametrize(
     "times", [*TIMES.values(), [100, 1000, 1900, 2800, 100, 1000, 1900], [100] * 3 + [180, 1000, 1080, 1900]]
 )
-def test_no_other_t1_has_a_first_image_that_came_twice(times):
+@pytest.mark.parametrize("counters", [by_index, by_set], ids=["by the index", "by the set"])
+def test_no_other_t1_has_a_first_image_that_came_twice(times, counters):
     """Nominal times may be those of each inversion."""
-    _, (series,) = feed(acquired(times, counters=by_index))
+    _, (series,) = feed(acquired(times, counters=counters))
     assert series.flags == ()
+
+
+@pytest.mark.parametrize("beat", [1.0, 1.15])
+@pytest.mark.parametrize("scheme", TIMES)
+def test_two_acquisitions_in_turn_that_one_counter_numbers_are_flagged(scheme, beat):
+    """Their times have no order by which a repetition begins."""
+    again = [time * (beat if time > 300 else 1.0) + 2.0 for time in TIMES[scheme]]
+    times = [time for pair in zip(TIMES[scheme], again, strict=True) for time in pair]
+    _, everything = feed(acquired(times, counters=by_set))
+    assert all(Flag.DUPLICATE_IMAGES in each.flags for each in everything)
 
 
 @pytest.mark.parametrize(

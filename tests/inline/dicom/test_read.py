@@ -569,6 +569,32 @@ def test_acquisitions_whose_series_uid_was_removed_are_separated_by_the_series_n
     assert first.flags == second.flags == ()
 
 
+@pytest.mark.parametrize(
+    ("start_ms", "beat"), [(0.0, 1.0), (7.0, 1.0), (0.0, 1.1), (3.0, 0.9)], ids=lambda value: f"{value:g}"
+)
+@pytest.mark.parametrize("strip", [(), ("InstanceNumber",)], ids=["numbered", "without numbers"])
+def test_two_acquisitions_of_one_series_uid_without_an_order_are_flagged(
+    strip, start_ms, beat, tmp_path, images
+):
+    """At one heart rate or two. File names are no order, and nothing separates the acquisitions."""
+    halved_later(tmp_path, of_slice(images), start_ms, beat, strip=strip)
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == 16
+    assert Flag.DUPLICATE_IMAGES in series.flags
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("start_ms", [0.0, 7.0])
+def test_file_names_in_any_order_separate_no_acquisitions(start_ms, seed, tmp_path, images):
+    halved_later(tmp_path, of_slice(images), start_ms, strip=("InstanceNumber",))
+    files = sorted(tmp_path.iterdir())
+    for file, place in zip(files, np.random.default_rng(seed).permutation(len(files)), strict=True):
+        file.rename(tmp_path / f"new-{place:02d}")
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == 16
+    assert Flag.DUPLICATE_IMAGES in series.flags
+
+
 def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
     """Its inversion times are 2.5 ms longer."""
 
