@@ -76,7 +76,10 @@ _WRAPPED: Final = (
     "Magnitudes of type int16 are below -16384 and above 16384 in one image: values above 32767 seem to have "
     "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
 )
-_ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"
+_ALONE: Final = (
+    ". If each image comes alone: those of one slice need one header, series index and plane; in DICOM, one "
+    "Study Instance UID, Series Instance UID and Frame of Reference UID"
+)
 _LOSSY: Final = "Images were compressed with loss: their values are not exact."
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 

@@ -94,7 +94,7 @@ class Frame:
         index: of the frame in the file, from 0.
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
-        reference: frame of reference UID, or empty.
+        reference: frame of reference UID, or empty; in an examination, that of its series.
         patient: patient ID; where it is a placeholder and the name is none, the name in one form.
         series: series instance UID, or empty.
         series_number: or None.
@@ -119,6 +119,7 @@ class Frame:
         unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
         cut_off: the file is shorter than the pixels up to this frame.
         copies: the same image in further files; their scales are their own.
+        other_reference: the images of its series state several frames of reference, or some none.
     """
 
     file: Path
@@ -148,6 +149,7 @@ class Frame:
     unreadable_time: str = ""
     cut_off: bool = False
     copies: tuple[Frame, ...] = ()
+    other_reference: bool = False
 
     @property
     def quantity(self) -> Quantity | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
@@ -14,6 +15,7 @@ from zlib import crc32
 from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.examination import AcquiredExamination
+from inline.assembly.group import SHORTEST
 from inline.assembly.recognition import Recognised
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
@@ -30,6 +32,10 @@ from inline.settings import AssemblySettings
 
 MEMORY_BYTES: Final = 1 << 30
 """Bytes of the open images of an examination, and of its series that wait for their motion-corrected twin."""
+_TORN: Final = (
+    "The images of the series state several frames of reference (Frame of Reference UID), or some none, as "
+    "where an anonymiser replaces UIDs image by image: one was taken for all."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class DicomFiles:
         Images without a study UID are taken together by their folder.
         """
         by_study = groupby(sorted(_with_patients(self._frames), key=_study), key=_study)
-        dated = [frame for _, members in by_study for frame in on_one_day(list(members))]
+        dated = [frame for _, members in by_study for frame in _in_one_frame(on_one_day(list(members)))]
         ordered = sorted(dated, key=_examination)
         for _, members in groupby(ordered, key=_examination):
             yield _assemble(list(members), self._settings, self._broken, self._alive)
@@ -106,6 +112,26 @@ def _with_patients(frames: Collection[Frame]) -> list[Frame]:
 def _study(frame: Frame) -> tuple[str, str]:
     # Two patients may have one study UID by mistake: their slices are no pair for ECV.
     return frame.study or str(frame.file.parent), frame.patient
+
+
+def _in_one_frame(frames: Sequence[Frame]) -> Iterator[Frame]:
+    """Yield the frames of a study, those of each series UID in one frame of reference.
+
+    A series has one (PS3.3, C.7.4.1.1.1), but anonymisers replace or remove it image by image. Several that
+    have the images of a whole T2 series each may be those of acquisitions that an archive joined: they stay.
+    """
+    stated = dict[str, Counter[str]]()
+    for frame in frames:
+        counts = stated.setdefault(frame.series, Counter())
+        if frame.reference:
+            counts[frame.reference] += 1
+    for frame in frames:
+        counts = stated[frame.series]
+        torn = len(counts) > 1 and min(counts.values()) < min(SHORTEST.values())
+        if frame.series and counts and (torn or not frame.reference):
+            yield replace(frame, reference=next(iter(counts)), other_reference=True)
+        else:
+            yield frame
 
 
 def _examination(frame: Frame) -> tuple[str, str, str]:
@@ -164,6 +190,7 @@ class _Slice:
         lacks: what it lacks.
         assumed: notes on its times, by quantity.
         copied: an image of it was read from a copy of its file.
+        torn: an image states another frame of reference than its series, or none.
         coloured: the pixels of an image are numbers of colours.
         counters: ``set`` of each image by its type, time and pixels.
         shorter: what it lacks beside others of their name, by quantity and whether they are motion-corrected.
@@ -173,6 +200,7 @@ class _Slice:
     lacks: list[str] = field(default_factory=list)
     assumed: dict[Quantity, str] = field(default_factory=dict)
     copied: bool = False
+    torn: bool = False
     coloured: bool = False
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
     shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
@@ -222,6 +250,7 @@ class _Read:
             own.assumed[time.place.quantity] = echo_times_note(time.place.name)
         read, pixels = _pixels(frame)
         own.copied |= read is not frame
+        own.torn |= frame.other_reference
         own.coloured |= read.coloured
         frame = replace(frame, scale=read.scale, weighted_scale=read.weighted_scale)
         # A copy under another UID has the counters of the first: the assembly leaves it out.
@@ -242,6 +271,8 @@ class _Read:
         if own.copied:
             note = "An image of the slice was read from a copy: the pixels of its first file cannot be read."
             series = replace(series, notes=(*series.notes, note))
+        if own.torn:
+            series = replace(series, notes=(*series.notes, _TORN))
         if isinstance(series, Ready) and series.images == 1:
             return _with_colours(series) if own.coloured else series
         lacks = [*own.lacks, *filter(None, [own.shorter.get((series.quantity, series.motion_corrected))])]

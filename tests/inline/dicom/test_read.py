@@ -1429,6 +1429,49 @@ def test_studies_are_examinations_of_their_own(tmp_path, images):
     assert all(len(each.series) == 1 for each in examinations)
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [lambda k: f"2.25.{k + 7}", lambda k: "2.25.7" if k % 2 else None, lambda k: f"2.25.{7 + (k == 5)}"],
+    ids=["image by image", "some without", "one other"],
+)
+def test_a_series_has_one_frame_of_reference(reference, tmp_path, images):
+    members = of_slice(images)
+    numbers = {id(each): k for k, each in enumerate(members)}
+
+    def changes(data, image):
+        data.FrameOfReferenceUID = reference(numbers[id(image)])
+        if data.FrameOfReferenceUID is None:
+            del data.FrameOfReferenceUID
+
+    writer.classic(tmp_path, members, "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    assert (len(series.series.times_ms), series.flags) == (8, ())
+    assert any("several frames of reference" in note for note in series.notes)
+
+
+def test_whole_acquisitions_in_two_frames_of_reference_stay_apart(tmp_path, images):
+    """An archive may have joined them; their positions are not comparable."""
+
+    def second(data, image):
+        data.FrameOfReferenceUID = "2.25.7"
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    twice(tmp_path, of_slice(images), second)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert [len(each.series) for each in examinations] == [1, 1]
+    assert [each.series[0].notes for each in examinations] == [(), ()]
+
+
+def test_images_whose_uids_all_differ_are_said_to_be_alone(tmp_path, images):
+    def changes(data, image):
+        data.StudyInstanceUID = f"2.25.{image.header.acquisition_time_stamp + 1}"
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert len(examinations) == 8
+    assert all("one Study Instance UID" in each.series[0].error for each in examinations)
+
+
 def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, images):
     files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
     for file in files[8:]:
