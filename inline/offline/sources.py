@@ -105,7 +105,8 @@ class Sources:
                 elif not has_dicom:
                     raise SourceError(
                         f"{path} holds neither DICOM files nor NIfTI images; "
-                        "MRD files and arrays are given by name"
+                        "MRD files and arrays are given by name, and DICOM files have DICM at byte 128 "
+                        "(dcmconv of DCMTK adds it)"
                     )
                 if images and not has_dicom and not any(map(nifti.is_named, images)):
                     raise SourceError(
