@@ -130,6 +130,7 @@ def read_geometry(
     else:
         contradiction = _contradiction((columns, rows), spacing, spaces)
     row, column, position = header.read_dir, header.phase_dir, header.position
+    table = header.patient_table_position if all(map(math.isfinite, header.patient_table_position)) else None
     positioned = all(map(math.isfinite, position))
     if not positioned:
         position = (0.0, 0.0, 0.0)
@@ -137,7 +138,7 @@ def read_geometry(
         row, column = map(_triple, dicom.directions)
         if dicom.first_pixel is not None:
             to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
-            position, positioned = _triple(np.array(dicom.first_pixel) + to_centre), True
+            position, positioned, table = _triple(np.array(dicom.first_pixel) + to_centre), True, None
     elif stated is not None and not np.allclose((row, column), stated, rtol=0.0, atol=_SAME_DIRECTION):
         if perpendicular(row, column) and not _parallel((row, column), stated):
             contradiction = " ".join(filter(None, (contradiction, _OTHER_PLANE)))
@@ -158,6 +159,7 @@ def read_geometry(
         slice_direction=header.slice_dir if rising else None,
         oriented=oriented,
         positioned=positioned,
+        table=table,
     )
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])

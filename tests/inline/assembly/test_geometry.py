@@ -214,3 +214,12 @@ def test_directions_of_dicom_win_over_those_of_attributes():
     assert read_geometry(header(), dicom(), stated=turned) == read_geometry(header(), dicom())
     spacing_alone = replace(dicom(), directions=None)
     assert read_geometry(header(), spacing_alone, stated=turned).geometry.row_direction == COLUMN
+
+
+def test_the_table_counts_where_the_position_is_that_of_the_header():
+    moved = header(patient_table_position=(0.0, 0.0, -1300.0))
+    assert read_geometry(moved).geometry.table == (0.0, 0.0, -1300.0)
+    assert read_geometry(moved, dicom()).geometry.table is None
+    assert read_geometry(moved, replace(dicom(), first_pixel=None)).geometry.table == (0.0, 0.0, -1300.0)
+    nowhere = header(patient_table_position=(0.0, 0.0, float("nan")))
+    assert read_geometry(nowhere).geometry.table is None
