@@ -224,7 +224,9 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
+        placed = read_geometry(
+            last, metadata.plane, metadata.unusable_spacing, header.recon_spaces, metadata.directions
+        )
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:

@@ -10,6 +10,7 @@ from typing import Final
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
+from inline.assembly.geometry import Directions, stated_directions
 from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
@@ -85,6 +86,7 @@ class ImageMetadata:
         unusable_scale: why a scale that is stated cannot be used, or empty.
         plane: pixel size and position by DICOM; None without a DICOM header.
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
+        directions: of the pixels by ``ImageRowDir`` and ``ImageColumnDir``; None where not stated.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         lossy: the pixels were compressed with loss.
@@ -102,6 +104,7 @@ class ImageMetadata:
     unusable_scale: str = ""
     plane: DicomPlane | None = None
     unusable_spacing: str = ""
+    directions: Directions | None = None
     name: str = ""
     signed: bool = False
     lossy: bool = False
@@ -187,6 +190,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
+        directions=stated_directions(meta),
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         lossy=dicom.text("LossyImageCompression") == "01",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.assembly.geometry import read_geometry
+from inline.assembly.geometry import read_geometry, stated_directions
 from inline.contouring.aha import lacks_segments, renamed
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
@@ -202,8 +202,8 @@ def _shown(
     if image is None:
         return None, None
     try:
-        placed = read_geometry(image.header)
-    except SeriesError:
+        placed = read_geometry(image.header, stated=stated_directions(image.meta()))
+    except (SeriesError, ProtocolError):
         return None, None
     where = placed.geometry.known
     try:

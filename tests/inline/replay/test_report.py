@@ -69,6 +69,19 @@ def test_the_map_of_a_record_is_that_of_its_result(result):
     assert np.allclose(found.section.points, expected.section.points, atol=1e-3)
 
 
+def test_the_map_of_a_turned_image_has_the_directions_of_its_attributes():
+    result = make_slice(1)
+    geometry = result.geometry
+    template = ImageHeader(
+        field_of_view=(SIZE * 1.5, SIZE * 1.5, 8.0),
+        read_dir=geometry.column_direction,
+        phase_dir=geometry.row_direction,
+    )
+    found = report_map(read_record(json.dumps(record(result))), mrd.images(result, template)[0]).geometry
+    assert found.row_direction == pytest.approx(geometry.row_direction)
+    assert found.column_direction == pytest.approx(geometry.column_direction)
+
+
 @pytest.mark.parametrize("haematocrit", [0.4, None])
 def test_the_map_of_an_ecv_record_is_that_of_its_result(haematocrit):
     native = make_slice(1)
