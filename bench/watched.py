@@ -122,7 +122,7 @@ class Measurement:
 
 
 @dataclass
-class Tally:
+class ClientTally:
     """Counts of a good client.
 
     Attributes:
@@ -149,9 +149,9 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: ClientTally) -> ClientTally:
         """Return the sums of the counts of two."""
-        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+        return ClientTally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def send(self, address: Address, measurement: Measurement, *, timeout_s: float = 60.0) -> None:
         """Send a measurement and compare what comes back, message by message."""

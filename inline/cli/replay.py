@@ -69,7 +69,7 @@ def replay(
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.report import report_files, report_maps
+    from inline.replay.report import report_files, returned_maps
     from inline.replay.run import compare, ecv_records, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
 
@@ -101,7 +101,7 @@ def replay(
     written, problems = _write_results(header, result, found, ecv, output, json_file, overlays)
     if reports:
         unfinished = without_result(result.texts, [record for record, _ in found])
-        maps = report_maps(found, ecv_maps, unfinished, result.texts)
+        maps = returned_maps(found, ecv_maps, unfinished, result.texts)
         lines, failed = _write_reports(reports, maps, facts)
         written, problems = [*written, *lines], [*problems, *failed]
     earlier = len(records(result.images)) - len(found)
