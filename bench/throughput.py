@@ -15,7 +15,7 @@ from inline.cli.tables import print_columns, print_lines, print_values
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
-from inline.replay.run import records
+from inline.replay.replies import records
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours alone (Kalapos et al. 2023)."""

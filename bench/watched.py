@@ -15,7 +15,7 @@ from inline.data.errors import MyostreamError, ProtocolError
 from inline.mrd.messages import Image, Message
 from inline.mrd.protocol import Decoder
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 from model.synthesis.contrast_agent import USUAL_AGENT
 

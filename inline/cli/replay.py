@@ -69,8 +69,8 @@ def replay(
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
+    from inline.replay.replies import compare, ecv_records, in_order, records, unreadable, without_result
     from inline.replay.report import report_files, returned_maps
-    from inline.replay.run import compare, ecv_records, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
@@ -145,7 +145,7 @@ def _write_results(
 ) -> tuple[list[str], list[str]]:
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
     from inline.mrd.files import write_images
-    from inline.replay.run import overlay_names, write_overlay
+    from inline.replay.replies import overlay_names, write_overlay
 
     written: list[str] = []
     problems: list[str] = []
@@ -209,7 +209,7 @@ def _exchange(
 ) -> Exchange:
     """Exchange the images, paced by their time stamps where a speed is given, and show the progress."""
     from inline.replay.client import exchange
-    from inline.replay.run import paced
+    from inline.replay.replies import paced
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:

@@ -19,8 +19,8 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
+from inline.replay.replies import contours_of, map_values, points_of
 from inline.replay.results import Record
-from inline.replay.run import contours_of, map_values, points_of
 from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
 from inline.report.output import SUFFIXES, check_suffix
 

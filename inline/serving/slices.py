@@ -417,7 +417,7 @@ class Slices:
             self._tally.errors += bool(problem)
             fields = {"fields": {"result": _values(result)}}
             _log.info("%s result: %s", self._name, _fields(result), extra=fields)
-            name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
+            name = slice_name(result.identity, result.quantity)  # inline/replay/replies.py reads it
             self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
                 self._report_ecv(ecv)

@@ -14,9 +14,9 @@ from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader
+from inline.replay.replies import ecv_records
 from inline.replay.report import ecv_map, report_files, report_map, returned_maps
 from inline.replay.results import read_record
-from inline.replay.run import ecv_records
 from inline.report.maps import Kind, ReportMap
 from inline.report.output import ReportError
 from inline.serving.summary import FinalLevel, Summary

@@ -16,7 +16,7 @@ from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving import report as module
