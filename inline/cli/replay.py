@@ -149,15 +149,7 @@ def _write_results(
 
     written: list[str] = []
     problems: list[str] = []
-
-    def done(write: Callable[[], None]) -> bool:
-        try:
-            write()
-        except MyostreamError as error:
-            problems.append(str(error))
-            return False
-        return True
-
+    done = partial(_done, problems)
     results = [record for record, _ in found]
     if output and done(partial(write_images, output, header, result.images, private=True)):
         written.append(f"Images and results: {output}")
@@ -187,16 +179,19 @@ def _write_reports(files: list[Path], maps: list[ReportMap], header: str) -> tup
     except MyostreamError:  # the server has reported it
         facts = MeasurementHeader()
     content = page(maps, ExaminationInfo.of_header(facts))
-    written: list[str] = []
     problems: list[str] = []
-    for file in files:
-        try:
-            write_report(file, content)
-        except MyostreamError as error:
-            problems.append(str(error))
-        else:
-            written.append(f"Report: {file}")
+    written = [f"Report: {file}" for file in files if _done(problems, partial(write_report, file, content))]
     return written, problems
+
+
+def _done(problems: list[str], write: Callable[[], None]) -> bool:
+    """Return whether an output could be written; else its error is a further problem."""
+    try:
+        write()
+    except MyostreamError as error:
+        problems.append(str(error))
+        return False
+    return True
 
 
 def _exchange(
