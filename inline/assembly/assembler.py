@@ -16,7 +16,7 @@ from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_la
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
-from inline.assembly.recognition import Kind
+from inline.assembly.recognition import ImageKind
 from inline.assembly.repetition import (
     BREAK_S,
     after_a_pause,
@@ -35,7 +35,7 @@ from inline.assembly.times import (
     listed,
     within_a_heartbeat,
 )
-from inline.assembly.twins import Acquisition, Twins
+from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.recent import Recent
@@ -262,7 +262,7 @@ class SeriesAssembler:
         if isinstance(metadata, str):
             _count(self._unused, metadata)
             return []
-        if metadata.recognised.kind is Kind.MAP:
+        if metadata.recognised.kind is ImageKind.MAP:
             return self._add_map(image, metadata, now)
         quantity = self._quantity(metadata)
         corrected = "" if metadata.recognised.corrected else "not "
@@ -425,7 +425,7 @@ class SeriesAssembler:
         images with times of their own, the name of the header is that of their series.
         """
         kind = group.metadata[0].recognised.kind
-        if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
+        if len(group.images) > 1 or group.ambiguous or kind is not ImageKind.PERHAPS_MAP:
             return False
         if group.quantity in self._timed:
             return bool(group.metadata[0].name)
@@ -543,7 +543,7 @@ class SeriesAssembler:
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         stamps = [stamp for stamp in past_midnight(group.counter("acquisition_time_stamp")) if stamp] or [0]
-        acquisition = Acquisition(
+        acquisition = SeriesAcquisition(
             place, times, assembled.motion_corrected, (min(stamps), max(stamps)), assembled.enhancement
         )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
@@ -576,7 +576,7 @@ class SeriesAssembler:
         if not mapping:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
-            unnamed = came == 1 and kind is Kind.PERHAPS_MAP and group.quantity in self._timed
+            unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
             self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
             return []
         notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.geometry import Directions, stated_directions
-from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
+from inline.assembly.recognition import EARLIER, ImageKind, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
@@ -175,8 +175,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
-    perhaps = recognised.kind is Kind.PERHAPS_MAP and not own_times
-    as_map = recognised.kind is Kind.MAP or perhaps
+    perhaps = recognised.kind is ImageKind.PERHAPS_MAP and not own_times
+    as_map = recognised.kind is ImageKind.MAP or perhaps
     scale, rescale, unusable_scale = _scale(meta, dicom, as_map=as_map)
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom.texts("PixelSpacing")) if plane is None else ""
@@ -248,7 +248,7 @@ def _times(
 
 def _without_echoes(places: dict[str, Stated], recognised: Recognised) -> dict[str, Stated]:
     """Return the times without echo times, except of weighted images: a map states that of its series."""
-    weighted = recognised.kind is Kind.WEIGHTED
+    weighted = recognised.kind is ImageKind.WEIGHTED
     return {place: time for place, time in places.items() if weighted or place not in ECHO_TIMES}
 
 

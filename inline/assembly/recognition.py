@@ -71,7 +71,7 @@ _RESULT: Final = re.compile(r"myostream_(?:t[12]|ecv|lambda)(?:_[a-z]++)?+\s*+$"
 """End of the name of an image of results, which mrd2dicom of python-ismrmrd-server appends as it is."""
 
 
-class Kind(Enum):
+class ImageKind(Enum):
     """Kind of an image."""
 
     WEIGHTED = auto()
@@ -85,14 +85,14 @@ class Recognised:
     """Kind of an image by its names.
 
     Attributes:
-        kind: see :class:`Kind`.
+        kind: see :class:`ImageKind`.
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
         saturation: a description names a saturation-recovery sequence, or the image has a saturation time.
         certain: the description that names the quantity is none that TI scouts have as well.
     """
 
-    kind: Kind
+    kind: ImageKind
     quantity: Quantity | None = None
     corrected: bool = False
     saturation: bool = False
@@ -187,7 +187,7 @@ def recognise(
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
-    return Recognised(Kind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
+    return Recognised(ImageKind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
 
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
@@ -216,16 +216,16 @@ def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None
     quantities = {_MAP_TOKENS[token] for token in tokens if token in _MAP_TOKENS}
     if len(quantities) > 1:
         return f"its {place} names both a T1 and a T2 map"
-    return Recognised(Kind.MAP, quantities.pop()) if quantities else None
+    return Recognised(ImageKind.MAP, quantities.pop()) if quantities else None
 
 
 def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:
     end = _AT_END.search(name)
     if end and (end[2] or _CORRECTED.search(name) or _named(name)):
         certain = derived or (not end[2] and not listed and bool(_CORRECTED.search(name)))
-        return Recognised(Kind.MAP if certain else Kind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
+        return Recognised(ImageKind.MAP if certain else ImageKind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
     if found := _MAP.search(name):
-        return Recognised(Kind.PERHAPS_MAP, Quantity(f"T{found[1]}"))
+        return Recognised(ImageKind.PERHAPS_MAP, Quantity(f"T{found[1]}"))
     return None
 
 

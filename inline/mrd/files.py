@@ -30,7 +30,7 @@ from inline.mrd.layouts import (
 from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 from inline.mrd.protocol import MRD2, MRD2_SIGNATURE
-from inline.mrd.text import as_utf8, decode
+from inline.mrd.text import decode, without_nul
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
@@ -214,7 +214,7 @@ def _is_mrd2(file: Path) -> bool:
 
 def _write(output: Any, group: str, header: str | bytes, series: Iterable[list[Image]]) -> None:
     dataset = output.create_group(group)
-    text = as_utf8(header.encode("utf-8", "replace") if isinstance(header, str) else header)
+    text = without_nul(header.encode("utf-8", "replace") if isinstance(header, str) else header)
     if text:
         dataset.create_dataset("xml", data=_texts([text]))
     taken: set[str] = set()
@@ -234,7 +234,7 @@ def _texts(values: list[bytes]) -> Any:
 def _write_series(group: Any, images: list[Image]) -> None:
     head = images[0].header
     dtype = COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
-    attributes = [as_utf8(image.attributes) for image in images]
+    attributes = [without_nul(image.attributes) for image in images]
     headers = np.frombuffer(
         bytearray().join(image.header.pack() for image in images), dtype=image_header_dtype
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.image_metadata import read_metadata
-from inline.assembly.recognition import Kind
+from inline.assembly.recognition import ImageKind
 from inline.data.series import Enhancement, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -102,4 +102,4 @@ def test_a_description_is_cut_to_what_results_may_keep():
 @pytest.mark.parametrize("empty", [{}, {"Value": [""]}, {"Value": ["  "]}])
 def test_an_empty_series_description_of_dicom_does_not_hide_the_protocol(empty):
     found = read(DicomJson=json.dumps({"0008103E": empty, "00181030": {"Value": ["T1 map"]}}))
-    assert (found.recognised.kind, found.name) == (Kind.PERHAPS_MAP, "T1 map")
+    assert (found.recognised.kind, found.name) == (ImageKind.PERHAPS_MAP, "T1 map")

@@ -15,8 +15,8 @@ from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
 from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
 from inline.mrd.image_header import ImageHeader
+from inline.replay.replies import ecv_records, records
 from inline.replay.results import read_message, read_record
-from inline.replay.run import ecv_records, records
 from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
 from tests.inline.examination.phantom import SHAPE, ecv_of, examined, t1_slice

@@ -20,7 +20,7 @@ from inline.data.series import SeriesIdentity, SlicePlace
 from inline.examination.examine import without_partner
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observers
 from inline.serving.page import feed as module
