@@ -179,15 +179,26 @@ def recognise(
         return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (named_own or not listed) else ""
+    whole = joined((name, *added))[:_LONGEST]
     # The images of a series whose times are listed may be phase-sensitive.
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
-    if not acquired and (_STAR.search(name) or not words.isdisjoint(_WORD.findall(name))):
+    other = _STAR.search(whole) or not words.isdisjoint(_WORD.findall(whole))
+    if not acquired and other:
         return "its name is that of another parameter than T1 or T2"
-    if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
-        return made
+    if name and not acquired:
+        # An addition may name the map, or stand behind the name of one.
+        derived = "DERIVED" in type_tokens
+        made = [_map_by_name(text, derived=derived, listed=listed) for text in (whole, name)]
+        if maps := [each for each in made if each]:
+            return min(maps, key=lambda each: each.kind is not Kind.MAP)
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(Kind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return the parts of a description joined by ``_`` as in MRD's documentation; repeated ones once."""
+    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_") for part in parts))))
 
 
 def _type_tokens(types: Iterable[str]) -> set[str]:

@@ -327,3 +327,37 @@ def test_results_of_an_earlier_run_are_no_map_whatever_was_appended_to(ending):
     assert kind("MOLLI", ("T1 MAP",), additions=(f"myostream_{ending}",)) == EARLIER
     assert kind("MOLLI", ("T1 MAP",), history=("PYTHON", "MYOSTREAM", "T1")) == EARLIER
     assert kind("MOLLI for myostream_T1 trial", ("T1 MAP",)).kind is Kind.MAP
+
+
+@pytest.mark.parametrize(
+    ("own", "additions"),
+    [
+        ("T1map_MOLLI_MOCO_T1", ("T1STAR",)),
+        ("T1map_MOLLI_T1", ("FIRE", "ECV")),
+        ("T2map_SAX_T2", ("_GT", "T2STAR")),
+        ("MOLLI_T1", ("_SNR_MAP",)),
+        ("T1map_MOLLI", ("T1", "*")),
+    ],
+)
+def test_a_word_that_a_chain_adds_names_the_map_of_another_parameter(own, additions):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind(own, DERIVED, additions=additions) == other
+    for listed in (True, False):
+        by_header = recognise(measurement=(own,), additions=additions, timed=False, listed=listed)
+        assert by_header == other
+    assert kind(own, ORIGINAL, additions=additions, timed=True).kind is Kind.WEIGHTED
+
+
+@pytest.mark.parametrize("additions", [("_GT",), ("_GT", "FIRE"), ("_GT", "_GT"), ()])
+def test_additions_do_not_hide_the_name_of_a_map(additions):
+    for name in ("T1map_MOLLI_MOCO_T1", "SAX T1 map"):
+        assert kind(name, DERIVED, additions=additions) == kind(name, DERIVED)
+        assert kind(name, DERIVED, additions=additions).kind is Kind.MAP
+
+
+def test_a_chain_may_add_the_name_of_its_map():
+    """Gadgetron's additions with the protocol's name, joined as MRD's documentation of image data has it."""
+    found = recognise(
+        measurement=("T1map_MOLLI",), additions=("_GT", "MOCO", "T1"), timed=False, listed=False
+    )
+    assert (found.kind, found.quantity) == (Kind.MAP, Quantity.T1)
