@@ -14,6 +14,8 @@ from inline.data.series import Quantity
 
 _LONGEST: Final = 1024
 """Characters of a description that are read."""
+_LONGEST_ROLE: Final = 64
+"""Characters of a data role that are shown."""
 _NAMED: Final = {
     Quantity.T1: re.compile(
         r"molli|modified[\s_.-]*+look|t1[\s_-]*+(?:map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t1"
@@ -64,7 +66,12 @@ WEIGHTINGS: Final = frozenset(map(str, Quantity))
 """Tokens of image types that name a map; as value 3 of the image type of enhanced MR, the weighting."""
 _NOT_DERIVED: Final = frozenset(("NONE", "MIXED"))
 """Value 4 of the image type of enhanced MR (DICOM PS3.3, C.8.16.1.4); classic images have none such."""
-_IMAGE_ROLES: Final = frozenset(("IMAGE", "MOCO", "QUANTITATIVE", "PSIR"))
+_INVERSION_ROLES: Final = frozenset(("PSIR", "MAGIR"))
+_GADGETRON: Final = re.compile(r"^\s*+(?:gadgetron|gt)_", re.IGNORECASE)
+"""Start of the data roles of Gadgetron's earlier versions: GADGETRON_Image, GT_Image."""
+_IMAGE_ROLES: Final = _INVERSION_ROLES | {"IMAGE", "IMAGEMOCO", "MOCO", "QUANTITATIVE"}
+_PROCESSING_ROLES: Final = frozenset(("AVE", "FIL", "GT", "IMAGEINTENSITYUNCHANGED", "NORM"))
+"""Data roles that state processing alone: averaged, filtered, normalised, by Gadgetron, not scaled."""
 EARLIER: Final = "earlier result of myostream"
 """Reason why an image makes no map."""
 _RESULT: Final = re.compile(r"myostream_(?:t[12]|ecv|lambda)(?:_[a-z]++)?+\s*+$")
@@ -128,7 +135,8 @@ def recognise(
         timed: it states an inversion or preparation time itself, readable or not.
         listed: the measurement's header lists times.
     """
-    role_tokens = {_token(role) for role in roles} - {""}
+    role_of = {_token(_GADGETRON.sub("", role[:_LONGEST])): role for role in roles}
+    role_tokens = role_of.keys() - _PROCESSING_ROLES - {""}
     type_tokens = _type_tokens(types)
     described, added = _lower(own), _lower(additions)
     named_own = [*described, *_lower(protocols)]
@@ -155,10 +163,10 @@ def recognise(
     marks = (*named_own, *added, *made_by, *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
     if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
-        role = foreign(min(others)[:20])
+        role = foreign(role_of[min(others)].strip()[:_LONGEST_ROLE])
         return message("data role {}, not an image or a T1 or T2 map", role)
-    if "PSIR" in role_tokens and not timed:
-        return "data role PSIR without an inversion time"
+    if (inversion := role_tokens & _INVERSION_ROLES) and not timed:
+        return f"data role {min(inversion)} without an inversion time"
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     if by_type:

@@ -1410,7 +1410,7 @@ def test_every_image_is_accounted_for():
     assert sum(account.unused.values()) == 7
     assert account.unused["sent twice"] == 1
     assert any("unreadable" in reason for reason in account.unused)
-    assert any("GFACTOR" in reason for reason in account.unused)
+    assert any("Gfactor" in reason for reason in account.unused)
     assert account.images == account.used + sum(account.unused.values())
 
 

@@ -183,18 +183,56 @@ def test_anatomy_named_t1_or_t2_names_no_mapping(name, types):
     assert (found.kind, found.quantity) == (Kind.WEIGHTED, None)
 
 
-@pytest.mark.parametrize("role", ["T1SD", "Gfactor", "SNR_MAP", "MAGIR", "T2STAR", "Segmentation"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "T1SD",
+        "Gfactor",
+        "SNR_MAP",
+        "T2STAR",
+        "Segmentation",
+        "Image_Other",
+        "GADGETRON_STD_MAP",
+        "GT_Image_Other",
+    ],
+)
 def test_other_data_roles_are_no_mapping_images(role):
     found = kind("MOLLI", roles=("Image", role), timed=True)
-    assert isinstance(found, str)
-    assert role.upper().replace("_", "") in found
+    assert found == f"data role {role}, not an image or a T1 or T2 map"
+
+
+@pytest.mark.parametrize("role", ["PSIR", "MAGIR"])
+def test_roles_of_inversion_recovery_need_an_inversion_time(role):
+    assert kind("MOLLI", roles=("Image", role), timed=True).quantity is Quantity.T1
+    assert kind("MOLLI", roles=("Image", role)) == f"data role {role} without an inversion time"
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("Image", "AVE", "NORM", "MAGIR"),
+        ("Image", "FIL"),
+        ("GT", "Image"),
+        ("Image", "Image_Intensity_Unchanged"),
+        ("GADGETRON_Image", "GADGETRON_Image_Intensity_Unchanged"),
+        ("GT_Image",),
+        ("ImageMoCo",),
+        ("GADGETRON_ImageMoCo",),
+        ("GT_ImageMoCo",),
+    ],
+)
+def test_roles_of_images_in_the_standard_and_in_versions_of_gadgetron(roles):
+    """MRD's documentation of image data; Gadgetron's toolboxes/mri_core/mri_core_def.h."""
+    found = kind("T1map_MOLLI", roles=roles, timed=True)
+    assert (found.kind, found.quantity, found.corrected) == (Kind.WEIGHTED, Quantity.T1, "MoCo" in roles[0])
+    made = kind("MOLLI", roles=(*roles[:1], "T1", "NORM"), timed=True)
+    assert (made.kind, made.quantity) == (Kind.MAP, Quantity.T1)
 
 
 def test_data_roles_of_maps_and_images():
     assert kind("x", roles=("T2",)).kind is Kind.MAP
     assert kind("MOLLI", roles=("MOCO",), timed=True).corrected
     assert kind("MOLLI", roles=("PSIR",), timed=True).kind is Kind.WEIGHTED
-    assert kind("PSIR", roles=("PSIR",)) == "data role PSIR without an inversion time"
 
 
 def test_what_a_chain_adds_does_not_replace_the_protocol():
