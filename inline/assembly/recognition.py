@@ -46,8 +46,8 @@ _OTHER_MAPS: Final = frozenset(
         r"\w+",
         "t1rho r1 r2 t1star t2star apparent ecv synecv lambda sd std stdev stderr err error errors residual "
         "residuals rsq rsquare rsquared goodness confidence quality chi2 chisq fitparam fitparams amplitude "
-        "m0 mask gfactor snr color colour pd syn synthetic b1 flip offset efficiency chi uncertainty "
-        "difference diff sdmap stdmap",
+        "m0 mask label labels gfactor snr color colour pd syn synthetic b1 flip offset efficiency chi "
+        "uncertainty difference diff sdmap stdmap",
     )
 )
 """Words in the names and image types of other images that are derived from a mapping series."""
@@ -55,6 +55,8 @@ _OF_PROTOCOLS: Final = frozenset(
     ("pd", "syn", "synthetic", "b1", "flip", "offset", "efficiency", "chi", "difference", "diff")
 )
 """Those that name protocols too: "MOLLI flip 35"."""
+_SEGMENTATION: Final = re.compile(r"segment(?:(?![a-z])|ation|ierung|mask|label)")
+"""Masks and labels; "segmented" and "2 segments" describe an acquisition."""
 _OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
 """Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
@@ -162,6 +164,8 @@ def recognise(
         return EARLIER
     marks = (*named_own, *added, *made_by, *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
+    if any(map(_SEGMENTATION.search, _lower(values))):
+        return "its image type is that of a segmentation"
     if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
         role = foreign(role_of[min(others)].strip()[:_LONGEST_ROLE])
         return message("data role {}, not an image or a T1 or T2 map", role)
@@ -192,12 +196,12 @@ def recognise(
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
     other = _STAR.search(whole) or not words.isdisjoint(_WORD.findall(whole))
-    if not acquired and other:
+    if not acquired and (other or (alone and _SEGMENTATION.search(whole))):
         return "its name is that of another parameter than T1 or T2"
     if name and not acquired:
         # An addition may name the map, or stand behind the name of one.
         derived = "DERIVED" in type_tokens
-        made = [_map_by_name(text, derived=derived, listed=listed) for text in (whole, name)]
+        made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
         if maps := [each for each in made if each]:
             return min(maps, key=lambda each: each.kind is not Kind.MAP)
     saturation = any(_SATURATION.search(text) for text in texts)

@@ -399,3 +399,39 @@ def test_a_chain_may_add_the_name_of_its_map():
         measurement=("T1map_MOLLI",), additions=("_GT", "MOCO", "T1"), timed=False, listed=False
     )
     assert (found.kind, found.quantity) == (Kind.MAP, Quantity.T1)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\ND", "openrecon_segment"),
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\vesselboost_source_geometry", "DERIVED\\PRIMARY\\T1 MAP\\ND"),
+    ],
+)
+def test_masks_and_labels_of_openrecon_by_their_image_types(types):
+    """Attributes of the masks of neurodesk/openrecon, some with the image type of their source besides."""
+    for timed in (True, False):
+        found = kind("T1map_MOLLI_MOCO_T1", types, roles=("Image",), timed=timed)
+        assert found == "its image type is that of a segmentation"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["-segment", "_openmsk_segmentation", "_autosegment", "_Segmentierung", "_label", "_mask"],
+)
+def test_masks_and_labels_by_their_names(ending):
+    other = "its name is that of another parameter than T1 or T2"
+    for types in (DERIVED, ()):
+        assert kind(f"T1map_MOLLI{ending}", types) == other
+        assert kind("T1map_MOLLI_MOCO_T1", types, additions=(ending,)) == other
+
+
+@pytest.mark.parametrize(
+    "name", ["MOLLI segmented T1", "MOLLI 2 segments", "T2prep_segmented_SAX", "MOLLI_nonsegmented"]
+)
+def test_a_segmented_acquisition_is_no_mask(name):
+    for types in (ORIGINAL, DERIVED, ()):
+        assert kind(name, types).quantity is not None
+    assert kind("MOLLI segment 2", listed=True).quantity is Quantity.T1
