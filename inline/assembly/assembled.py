@@ -466,6 +466,8 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
+        if pixels.are_labels(image):
+            raise SeriesError(f"the {quantity} map holds small whole numbers alone, as a mask or labels do")
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")

@@ -11,7 +11,7 @@ from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.geometry import Directions, stated_directions
-from inline.assembly.recognition import EARLIER, ImageKind, Recognised, recognise
+from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
@@ -132,7 +132,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     own = (
-        *_all(meta, _DESCRIPTIONS),
+        *filter(None, (joined(_all(meta, (name,))) for name in _DESCRIPTIONS)),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
         *dicom.texts("SeriesDescription")[:1],
     )
@@ -181,7 +181,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom.texts("PixelSpacing")) if plane is None else ""
     return ImageMetadata(
-        description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
+        description=joined((next(iter((*own, *measurement)), ""), *additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
         times=own_times,
         places={quantity: _without_echoes(places, recognised) for quantity, (_, places) in found.items()},

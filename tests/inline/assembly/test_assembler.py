@@ -1354,6 +1354,23 @@ def test_a_map_in_seconds_is_converted_and_noted():
     assert "RescaleSlope" in ready[0].notes[0]
 
 
+@pytest.mark.parametrize("largest", [1, 3, 5])
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_a_mask_is_not_converted_to_a_map(largest, kind):
+    labels = np.zeros((16, 16), kind)
+    labels[4:12, 4:12] = np.arange(64).reshape(8, 8) % (largest + 1)
+    mask = replace(image(0, {"SequenceDescription": "SAX_T1map"}, dtype=kind), data=labels.tobytes())
+    _, (only,) = feed([mask])
+    assert isinstance(only, Failed)
+    assert "a mask or labels" in only.error
+    # The same values between whole numbers are a map in seconds.
+    seconds = replace(
+        image(0, {"SequenceDescription": "SAX_T1map"}), data=(labels * np.float32(0.95)).tobytes()
+    )
+    _, (only,) = feed([seconds])
+    assert only.series.values_ms.max() == pytest.approx(largest * 950.0)
+
+
 def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_none():
     one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
     _, (only,) = feed([one])
@@ -1410,7 +1427,7 @@ def test_every_image_is_accounted_for():
     assert sum(account.unused.values()) == 7
     assert account.unused["sent twice"] == 1
     assert any("unreadable" in reason for reason in account.unused)
-    assert any("GFACTOR" in reason for reason in account.unused)
+    assert any("Gfactor" in reason for reason in account.unused)
     assert account.images == account.used + sum(account.unused.values())
 
 

@@ -184,18 +184,60 @@ def test_anatomy_named_t1_or_t2_names_no_mapping(name, types):
     assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, None)
 
 
-@pytest.mark.parametrize("role", ["T1SD", "Gfactor", "SNR_MAP", "MAGIR", "T2STAR", "Segmentation"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "T1SD",
+        "Gfactor",
+        "SNR_MAP",
+        "T2STAR",
+        "Segmentation",
+        "Image_Other",
+        "GADGETRON_STD_MAP",
+        "GT_Image_Other",
+    ],
+)
 def test_other_data_roles_are_no_mapping_images(role):
     found = kind("MOLLI", roles=("Image", role), timed=True)
-    assert isinstance(found, str)
-    assert role.upper().replace("_", "") in found
+    assert found == f"data role {role}, not an image or a T1 or T2 map"
+
+
+@pytest.mark.parametrize("role", ["PSIR", "MAGIR"])
+def test_roles_of_inversion_recovery_need_an_inversion_time(role):
+    assert kind("MOLLI", roles=("Image", role), timed=True).quantity is Quantity.T1
+    assert kind("MOLLI", roles=("Image", role)) == f"data role {role} without an inversion time"
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("Image", "AVE", "NORM", "MAGIR"),
+        ("Image", "FIL"),
+        ("GT", "Image"),
+        ("Image", "Image_Intensity_Unchanged"),
+        ("GADGETRON_Image", "GADGETRON_Image_Intensity_Unchanged"),
+        ("GT_Image",),
+        ("ImageMoCo",),
+        ("GADGETRON_ImageMoCo",),
+        ("GT_ImageMoCo",),
+    ],
+)
+def test_roles_of_images_in_the_standard_and_in_versions_of_gadgetron(roles):
+    """MRD's documentation of image data; Gadgetron's toolboxes/mri_core/mri_core_def.h."""
+    found = kind("T1map_MOLLI", roles=roles, timed=True)
+    assert (found.kind, found.quantity, found.corrected) == (
+        ImageKind.WEIGHTED,
+        Quantity.T1,
+        "MoCo" in roles[0],
+    )
+    made = kind("MOLLI", roles=(*roles[:1], "T1", "NORM"), timed=True)
+    assert (made.kind, made.quantity) == (ImageKind.MAP, Quantity.T1)
 
 
 def test_data_roles_of_maps_and_images():
     assert kind("x", roles=("T2",)).kind is ImageKind.MAP
     assert kind("MOLLI", roles=("MOCO",), timed=True).corrected
     assert kind("MOLLI", roles=("PSIR",), timed=True).kind is ImageKind.WEIGHTED
-    assert kind("PSIR", roles=("PSIR",)) == "data role PSIR without an inversion time"
 
 
 def test_what_a_chain_adds_does_not_replace_the_protocol():
@@ -328,3 +370,73 @@ def test_results_of_an_earlier_run_are_no_map_whatever_was_appended_to(ending):
     assert kind("MOLLI", ("T1 MAP",), additions=(f"myostream_{ending}",)) == EARLIER
     assert kind("MOLLI", ("T1 MAP",), history=("PYTHON", "MYOSTREAM", "T1")) == EARLIER
     assert kind("MOLLI for myostream_T1 trial", ("T1 MAP",)).kind is ImageKind.MAP
+
+
+@pytest.mark.parametrize(
+    ("own", "additions"),
+    [
+        ("T1map_MOLLI_MOCO_T1", ("T1STAR",)),
+        ("T1map_MOLLI_T1", ("FIRE", "ECV")),
+        ("T2map_SAX_T2", ("_GT", "T2STAR")),
+        ("MOLLI_T1", ("_SNR_MAP",)),
+        ("T1map_MOLLI", ("T1", "*")),
+    ],
+)
+def test_a_word_that_a_chain_adds_names_the_map_of_another_parameter(own, additions):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind(own, DERIVED, additions=additions) == other
+    for listed in (True, False):
+        by_header = recognise(measurement=(own,), additions=additions, timed=False, listed=listed)
+        assert by_header == other
+    assert kind(own, ORIGINAL, additions=additions, timed=True).kind is ImageKind.WEIGHTED
+
+
+@pytest.mark.parametrize("additions", [("_GT",), ("_GT", "FIRE"), ("_GT", "_GT"), ()])
+def test_additions_do_not_hide_the_name_of_a_map(additions):
+    for name in ("T1map_MOLLI_MOCO_T1", "SAX T1 map"):
+        assert kind(name, DERIVED, additions=additions) == kind(name, DERIVED)
+        assert kind(name, DERIVED, additions=additions).kind is ImageKind.MAP
+
+
+def test_a_chain_may_add_the_name_of_its_map():
+    """Gadgetron's additions with the protocol's name, joined as MRD's documentation of image data has it."""
+    found = recognise(
+        measurement=("T1map_MOLLI",), additions=("_GT", "MOCO", "T1"), timed=False, listed=False
+    )
+    assert (found.kind, found.quantity) == (ImageKind.MAP, Quantity.T1)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\ND", "openrecon_segment"),
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\vesselboost_source_geometry", "DERIVED\\PRIMARY\\T1 MAP\\ND"),
+    ],
+)
+def test_masks_and_labels_of_openrecon_by_their_image_types(types):
+    """Attributes of the masks of neurodesk/openrecon, some with the image type of their source besides."""
+    for timed in (True, False):
+        found = kind("T1map_MOLLI_MOCO_T1", types, roles=("Image",), timed=timed)
+        assert found == "its image type is that of a segmentation"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["-segment", "_openmsk_segmentation", "_autosegment", "_Segmentierung", "_label", "_mask"],
+)
+def test_masks_and_labels_by_their_names(ending):
+    other = "its name is that of another parameter than T1 or T2"
+    for types in (DERIVED, ()):
+        assert kind(f"T1map_MOLLI{ending}", types) == other
+        assert kind("T1map_MOLLI_MOCO_T1", types, additions=(ending,)) == other
+
+
+@pytest.mark.parametrize(
+    "name", ["MOLLI segmented T1", "MOLLI 2 segments", "T2prep_segmented_SAX", "MOLLI_nonsegmented"]
+)
+def test_a_segmented_acquisition_is_no_mask(name):
+    for types in (ORIGINAL, DERIVED, ()):
+        assert kind(name, types).quantity is not None
+    assert kind("MOLLI segment 2", listed=True).quantity is Quantity.T1
