@@ -6,8 +6,9 @@ The library's own reader and writer go through its image object, which rewrites 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -110,14 +111,20 @@ class ImageFile:
     def images(self) -> Iterator[Image]:
         """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
 
-        Those after midnight come last (:func:`inline.data.time_stamps.past_midnight`).
+        Those after midnight come last (:func:`inline.data.time_stamps.past_midnight`). A set keeps its order
+        where its stamps fall only to earlier ones of it (:func:`_moments`).
 
         Raises:
             FileError: pixels cannot be read or converted.
         """
         places = [(each, place) for each in self._sets for place in range(len(each.headers))]
-        stamps = past_midnight([int(each.headers["acquisition_time_stamp"][place]) for each, place in places])
-        for number in sorted(range(len(places)), key=stamps.__getitem__):
+        stamps = iter(
+            past_midnight([int(each.headers["acquisition_time_stamp"][place]) for each, place in places])
+        )
+        moments = [
+            moment for each in self._sets for moment in _moments(list(islice(stamps, len(each.headers))))
+        ]
+        for number in sorted(range(len(places)), key=moments.__getitem__):
             each, place = places[number]
             yield each.image(place)
 
@@ -202,6 +209,24 @@ def write_images(
             _write(output, group, header, series.values())
         if sink.error is not None:
             raise sink.error
+
+
+def _moments(stamps: Sequence[int]) -> list[int]:
+    """Return the time stamps by which the images of a set are sorted.
+
+    Images as acquired and as corrected may have the same stamps and lie one kind after the other: those after
+    a fall to a stamp that came before count as acquired with the latest before them. A fall to another stamp
+    shows that the images lie in another order than that of acquisition.
+
+    Args:
+        stamps: in the order of the set.
+    """
+    came: set[int] = set()
+    for before, stamp in pairwise([0, *stamps]):
+        if stamp < before and stamp not in came:
+            return list(stamps)
+        came.add(stamp)
+    return list(accumulate(stamps, max))
 
 
 def _is_mrd2(file: Path) -> bool:

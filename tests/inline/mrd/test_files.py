@@ -98,13 +98,39 @@ def test_images_after_midnight_come_last(stamps, tmp_path):
 
 
 @settings(max_examples=20)
-@given(stamps=st.lists(st.integers(DAY, 2**32 - 1), min_size=1, max_size=6))
+@given(stamps=st.lists(st.integers(DAY, 2**32 - 1), min_size=1, max_size=6, unique=True))
 def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory):
     file = tmp_path_factory.mktemp("order") / "a.h5"
     write_images(file, "", [image(series=1 + n % 2, stamp=stamp, seed=n) for n, stamp in enumerate(stamps)])
     with ImageFile(file) as opened:
         read = [each.header.acquisition_time_stamp for each in opened.images()]
     assert read == sorted(stamps)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ([1, 2, 3, 1, 2, 3], [0, 1, 2, 3, 4, 5]),
+        ([1, 2, 3, 1, 3], [0, 1, 2, 3, 4]),
+        ([1, 1, 1, 2, 2, 1], [0, 1, 2, 3, 4, 5]),
+        ([3, 1, 2, 3, 1, 2], [1, 4, 2, 5, 0, 3]),
+        ([DAY - 2, DAY - 1, 1, DAY - 2, DAY - 1, 1], [0, 1, 2, 3, 4, 5]),
+    ],
+    ids=["twice", "one is lost", "one of each inversion", "out of order", "midnight"],
+)
+def test_images_of_equal_time_stamps_keep_the_order_in_which_they_lie(stored, read, tmp_path):
+    images = [image(stamp=stamp, seed=n) for n, stamp in enumerate(stored)]
+    write_images(tmp_path / "a.h5", "", images)
+    with ImageFile(tmp_path / "a.h5") as opened:
+        assert [images.index(each) for each in opened.images()] == read
+
+
+def test_images_of_another_series_go_before_those_that_follow_a_fall(tmp_path):
+    first = [image(stamp=stamp, seed=n) for n, stamp in enumerate([10, 30, 10, 30])]
+    other = [image(series=2, stamp=stamp, seed=stamp) for stamp in (20, 40)]
+    write_images(tmp_path / "a.h5", "", [*first, *other])
+    with ImageFile(tmp_path / "a.h5") as opened:
+        assert list(opened.images()) == [first[0], other[0], *first[1:], other[1]]
 
 
 def test_errors_name_the_file_and_the_groups(tmp_path):
