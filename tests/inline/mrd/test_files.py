@@ -376,6 +376,57 @@ def test_the_only_group_with_images_is_read(three, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("header", "images", "group"),
+    [
+        ("dataset", "dataset", "dataset"),
+        ("exam/dataset", "exam/dataset/image_1", "exam/dataset"),
+        ("dataset", "dataset/images/image_1", "dataset/images"),
+        ("exam", "exam/a/b/image_1", "exam/a/b"),
+    ],
+)
+def test_a_group_of_any_depth_with_the_header_in_it_or_above(header, images, group, tmp_path):
+    """As ``ismrmrd.File`` writes them."""
+    xml = ismrmrd.xsd.ismrmrdHeader(
+        experimentalConditions=ismrmrd.xsd.experimentalConditionsType(H1resonanceFrequency_Hz=63_870_000)
+    )
+    made = [ismrmrd.Image.from_array(np.full((4, 3), n, np.uint16)) for n in range(2)]
+    with ismrmrd.File(str(tmp_path / "a.h5")) as output:
+        output[header].header = xml
+        output[images].images = made
+    for named in ("", group):
+        with ImageFile(tmp_path / "a.h5", named) as reading:
+            assert "<H1resonanceFrequency_Hz>63870000<" in re.sub(r"\w+:", "", reading.header)
+            assert [each.pixels.flat[0] for each in reading.images()] == [0, 1]
+            assert (reading.name, reading.notes) == (group, [])
+
+
+def test_groups_that_each_have_images_and_their_header_are_not_one(three, tmp_path):
+    for number, root in enumerate(("first", "second")):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], root="/", name=root)
+        with h5py.File(file, "a") as made:
+            made[f"{root}/xml"] = f"<{root}/>"
+    with pytest.raises(FileError, match="images in the groups first, second; name the one to read"):
+        ImageFile(file)
+    with ImageFile(file, "second") as reading:
+        assert (list(reading.images()), reading.header) == (three[1:2], "<second/>")
+
+
+def test_groups_below_the_first_level_are_named(three, tmp_path):
+    for root in ("exam/a", "exam/b"):
+        file = stored(tmp_path / "a.h5", three, root=root)
+    with h5py.File(file, "a") as made:
+        made["exam/xml"] = "<a/>"
+        made["exam/loop"] = h5py.SoftLink("/exam")
+    with pytest.raises(FileError, match=r"images in the groups exam/a, exam/b.*; name the one to read"):
+        ImageFile(file)
+    with ImageFile(file, "exam/b") as reading:
+        assert reading.header == "<a/>"
+    # Those of the first level are read alone.
+    stored(file, three[:1], root="other")
+    assert opened(file) == (three[:1], [])
+
+
+@pytest.mark.parametrize(
     "xml",
     [
         b"<a>\xf6</a>",
