@@ -903,6 +903,17 @@ def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
     assert "no inversion times" in only.error
+    assert "user_int[7] (microseconds)" in only.error
+    assert "header lists" not in only.error
+
+
+@pytest.mark.parametrize("listed", [("100",), ("100", "180"), ("100", "180", "260")])
+def test_a_list_with_a_time_for_each_inversion_alone_is_named(listed):
+    """As Siemens' raw data: the other times follow from stamps, which are not read."""
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=listed, maxima={"set": 7})
+    _, (only,) = feed([image(set=i, acquisition_time_stamp=1000 + 400 * i) for i in range(8)], header)
+    assert "no inversion times for the 8 images" in only.error
+    assert f"the header lists {len(listed)}: {', '.join(map(repr, listed))}; from four on" in only.error
 
 
 def test_geometry_that_gives_no_pixel_size_is_an_error():
