@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
-from inline.assembly.group import SHORTEST, Group
+from inline.assembly.group import NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.repetition import NEAR_MS, SAME_MS, ascending
 from inline.assembly.times import ROUNDING_MS, Milliseconds, within_a_heartbeat
 from inline.assembly.timing import Remark, timing
 from inline.data.client_text import foreign, message
@@ -330,7 +332,7 @@ def _weighted_images(
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _first_anew(group, ms):
+    if note := _first_anew(group, ms) or _mixed(group, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
@@ -419,6 +421,37 @@ def _first_anew(group: Group, ms: Milliseconds) -> str:
         f"The first inversion time, {first:g} ms, came twice, and both images are fitted: the first one was "
         "acquired anew, the acquisition was broken off and repeated, or the protocol has two inversions with "
         "the same time. Send a repetition as its own series."
+    )
+
+
+def _mixed(group: Group, ms: Milliseconds) -> str:
+    """Return that the images seem to be those of two acquisitions; empty if they do not.
+
+    Two of them have the same time and the same counters but the image index, and follow each other, or all
+    images are such pairs. Counters that begin again at an inversion of the same nominal time fall before it,
+    and no scheme has inversions of equal length alone. Where no other counter runs, equal times are those of
+    averages.
+
+    Args:
+        group: images of the slice.
+        ms: times in the order of arrival.
+    """
+    near = min(SAME_MS[group.quantity], NEAR_MS)
+    counters = zip(*(group.counter(name) for name in NUMBERING if name != "image_index"), strict=True)
+    timed = [(each, time) for each, time in zip(counters, ms, strict=True) if time is not None]
+
+    def alike(images: list[tuple[tuple[int, ...], float]]) -> list[bool]:
+        return [one == two and abs(later - time) <= near for (one, time), (two, later) in pairwise(images)]
+
+    in_turn = any(alike(timed[: ascending([each for each, _ in timed])]))
+    beside = [False, *alike(sorted(timed)), False]
+    all_twice = all(before or after for before, after in pairwise(beside))
+    if len({each for each, _ in timed}) < 2 or not (in_turn or all_twice):
+        return ""
+    return (
+        "Images differ in the image index, not in time or another counter, and all are fitted. They may be "
+        "averages, or those of two acquisitions, or as acquired and corrected, whose map is a mixture. "
+        "Send each acquisition as its own series, and number averages by the counter average."
     )
 
 

@@ -903,6 +903,17 @@ def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
     assert "no inversion times" in only.error
+    assert "user_int[7] (microseconds)" in only.error
+    assert "header lists" not in only.error
+
+
+@pytest.mark.parametrize("listed", [("100",), ("100", "180"), ("100", "180", "260")])
+def test_a_list_with_a_time_for_each_inversion_alone_is_named(listed):
+    """As Siemens' raw data: the other times follow from stamps, which are not read."""
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=listed, maxima={"set": 7})
+    _, (only,) = feed([image(set=i, acquisition_time_stamp=1000 + 400 * i) for i in range(8)], header)
+    assert "no inversion times for the 8 images" in only.error
+    assert f"the header lists {len(listed)}: {', '.join(map(repr, listed))}; from four on" in only.error
 
 
 def test_geometry_that_gives_no_pixel_size_is_an_error():
@@ -2147,6 +2158,73 @@ def test_averages_of_a_t1_are_no_first_image_that_came_twice(times, counters):
     _, (series,) = feed(acquired(times, counters=counters))
     assert len(series.series.times_ms) == len(times)
     assert Flag.DUPLICATE_IMAGES not in series.flags
+
+
+def two_acquisitions(times, order, quantity="T1", counter="set", **second):
+    """Two acquisitions whose image index runs on; ``order`` is that of their images."""
+    count = len(times)
+    first, again = (
+        acquired(
+            times,
+            quantity=quantity,
+            value=1.0 + 50.0 * number,
+            counters=lambda k, n=number: {counter: k, "image_index": n * count + k + 1},
+            **(second if number else {}),
+        )
+        for number in range(2)
+    )
+    in_turn = [each for pair in zip(first, again, strict=True) for each in pair]
+    return {"in turn": in_turn, "one after the other": [*first, *again]}[order]
+
+
+@pytest.mark.parametrize("lost", [None, 0, 5])
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+@pytest.mark.parametrize(("quantity", "times"), [("T1", TIMES["5(3)3"]), ("T2", (0, 25, 55))])
+def test_two_acquisitions_in_turn_by_the_image_index_are_flagged(quantity, times, counter, stated, lost):
+    """No map of both passes as one of either, whether or not a limit ends the series early."""
+    images = two_acquisitions(times, "in turn", quantity, counter)
+    if lost is not None:
+        del images[lost]
+    limits = {counter: len(times) - 1} if stated else {}
+    _, everything = feed(images, MeasurementHeader(maxima=limits))
+    assert everything
+    for each in everything:
+        if isinstance(each, Ready):
+            values = each.series.images[:, 0, 0]
+            mixed = min(values) < 50.0 < max(values)
+            assert not mixed or {Flag.DUPLICATE_IMAGES, Flag.MISSING_IMAGES} & set(each.flags)
+    assert any(Flag.DUPLICATE_IMAGES in each.flags for each in everything)
+
+
+def test_two_short_acquisitions_by_the_image_index_are_flagged():
+    """As acquired and corrected, six images each: the first time that comes again may be an inversion's."""
+    images = two_acquisitions(TIMES["5(3)3"][:6], "one after the other")
+    _, (only,) = feed(images)
+    assert len(only.series.times_ms) == 12
+    assert only.flags == (Flag.DUPLICATE_IMAGES,)
+    assert "whose map is a mixture" in only.notes[0]
+
+
+@pytest.mark.parametrize("order", ["in turn", "one after the other"])
+def test_averages_that_their_counter_numbers_are_not_flagged(order):
+    """Of T1 six each, since a longer acquisition begins another series where its first time comes again."""
+    for quantity, times in (("T2", (0, 25, 55)), ("T1", TIMES["5(3)3"][:6])):
+        _, (only,) = feed(two_acquisitions(times, order, quantity, average=1))
+        assert len(only.series.times_ms) == 2 * len(times)
+        assert Flag.DUPLICATE_IMAGES not in only.flags
+
+
+@pytest.mark.parametrize("inversions", [(5, 3), (4, 3, 2), (5, 1, 1)])
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+def test_counters_and_times_that_begin_again_with_each_inversion_are_no_two_acquisitions(counter, inversions):
+    """Nominal times are those of each inversion."""
+    shots = [k for count in inversions for k in range(count)]
+    times = [100 + 900 * k for k in shots]
+    images = acquired(times, counters=lambda k: {counter: shots[k], "image_index": k + 1})
+    _, (only,) = feed(images, settings=AssemblySettings(corrected_wait_s=0.0, images=len(times)))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert Flag.DUPLICATE_IMAGES not in only.flags
 
 
 @pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])

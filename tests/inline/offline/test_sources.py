@@ -17,6 +17,9 @@ from inline.assembly.assembled import Failed
 from inline.contouring.slice_level import SliceLevel, slice_level
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
+from inline.mrd.files import write_images
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
 from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
 from inline.offline.errors import SourceError
@@ -639,3 +642,60 @@ def test_a_folder_that_cannot_be_listed_beside_nifti_is_reported(annexed, monkey
 
     monkeypatch.setattr(os, "scandir", guarded)
     assert f"{annexed / 'locked'} cannot be read: Permission denied" in read(annexed)[1].problems
+
+
+MOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 1080.0, 1980.0)
+"""5(3)3."""
+
+
+def molli(stamps, *, first=0, numbered=True, **fields):
+    """Images whose pixels are their number from ``first``."""
+    return [
+        Image.from_pixels(
+            np.full((1, 1, 8, 8), first + k, np.float32),
+            ImageHeader(
+                field_of_view=(12.0, 12.0, 8.0),
+                acquisition_time_stamp=stamp,
+                set=k if numbered else 0,
+                image_index=first + k + 1,
+                **fields,
+            ),
+            {"SequenceDescription": "MOLLI", "InversionTime": time},
+        )
+        for k, (time, stamp) in enumerate(zip(MOLLI, stamps, strict=True))
+    ]
+
+
+STAMPS = {
+    "each image": [1000 + 400 * k for k in range(8)],
+    "each inversion": [1000] * 5 + [4000] * 3,
+    "one": [1000] * 8,
+}
+
+
+def values_of(file, images):
+    """Pixel of each image of each series, by time."""
+    write_images(file, "", images)
+    return [each.series.images[:, 0, 0].tolist() for each in series_of(file)]
+
+
+@pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
+def test_images_as_acquired_and_as_corrected_of_one_series_index_are_not_mixed(stamps, tmp_path):
+    """Nothing marks the corrected ones, whose image index runs on."""
+    images = [*molli(stamps), *molli(stamps, first=10)]
+    expected = [[first + k for k in np.argsort(MOLLI)] for first in (0, 10)]
+    assert values_of(tmp_path / "a.h5", images) == expected
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["set", "index alone"])
+@pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
+def test_images_of_a_file_may_lie_in_any_order(stamps, numbered, tmp_path):
+    generator = np.random.default_rng(1)
+    slices = [
+        molli(stamps, first=10 * number, numbered=numbered, slice=number, position=(0.0, 0.0, 10.0 * number))
+        for number in range(2)
+    ]
+    images = [each for members in slices for each in members]
+    expected = [[first + k for k in np.argsort(MOLLI)] for first in (0, 10)]
+    for order in (np.arange(16)[::-1], *(generator.permutation(16) for _ in range(20))):
+        assert sorted(values_of(tmp_path / "a.h5", [images[k] for k in order])) == expected
