@@ -296,6 +296,7 @@ def test_user_errors_are_one_line_before_the_work(arguments, message, file, tmp_
         (["serve", "--zmq", "tcp://*:5560", "--zmq-keys", "/nowhere"], "cannot be read"),
         (["listen", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
         (["serve", "--zmq", "127.0.0.1:5961"], "names no transport; give tcp://127.0.0.1:5961"),
+        (["serve", "--port", "9312", "--page-port", "9312"], "--port and --page-port are both 9312"),
         (["listen", "127.0.0.1:5961"], "names no transport; give tcp://127.0.0.1:5961"),
         (["listen", "nowhere://127.0.0.1:5961"], "no address to subscribe to"),
         (["replay", "{file}", "--server", "127.0.0.1:1"], "start one with: myostream serve --port 1"),
