@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import stat
 import sys
 from dataclasses import replace
@@ -194,7 +195,7 @@ def test_ecv_is_printed_and_written_as_published(enhanced, tmp_path, monkeypatch
     assert made.exit_code == 0, made.output
     assert made.output.count("Extracellular volume") == 1
     assert f"{phantom.ECV:.1f} [" in made.output
-    assert "ECV: no post-contrast slice lies within 3 mm" in made.output
+    assert re.search(r"Note: ECV 1 \w+ \(1\): no post-contrast slice lies within 3 mm", made.output)
     found = ecv_files(tmp_path / "out" / "001")
     assert list(found) == ["slice-00-ECV-series-1.json", "slice-01-ECV-series-1.json"]
     first, second = found.values()
