@@ -138,6 +138,16 @@ def ecv_notes(records: list[Record]) -> list[str]:
     )
 
 
+def unused_haematocrit(haematocrit: float | None, records: Iterable[Record]) -> list[str]:
+    """Return a note where a haematocrit was given that none of the ECV records has."""
+    if haematocrit is None or any(record["haematocrit"] is not None for record in records):
+        return []
+    return [
+        f"The haematocrit {haematocrit:g} is not used: no native and post-contrast T1 of one slice position "
+        "gave an ECV."
+    ]
+
+
 def _ecv_name(record: Record) -> str:
     """Return a name for an ECV record: slice index, level, series of the native and post-contrast map."""
     series = [each["series_index"] for each in (record["native"], record["post_contrast"]) if each]

@@ -200,6 +200,14 @@ def test_a_replay_in_which_no_slice_gives_a_result_says_why_and_ends_with_code_3
     assert "Myocardium by slice" not in passed.output
 
 
+def test_replay_without_post_contrast_t1_states_that_a_haematocrit_is_not_used(file, serving):
+    with serving() as server:
+        address = f"{server.address[0]}:{server.address[1]}"
+        result = runner.invoke(app, ["replay", str(file), "--server", address, "--haematocrit", "0.42"])
+    assert result.exit_code == 0, result.output
+    assert "Note: The haematocrit 0.42 is not used: no native and post" in " ".join(result.output.split())
+
+
 def test_replay_in_real_time_to_a_running_server(file, serving):
     with serving() as server:
         address = f"{server.address[0]}:{server.address[1]}"
