@@ -108,7 +108,9 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path, m
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     assert "\n12 images came. " in result.output  # the summary of the server, without its prefix
     content = json.loads((tmp_path / "out.json").read_text())
+    assert list(content) == ["results", "ecv", "messages"]  # docs/replay.md
     assert [each["quantity"] for each in content["results"]] == ["T1", "T2"]
+    assert content["messages"][-1].startswith("DBG myostream: 12 images came. ")
     dataset = ismrmrd.Dataset(str(tmp_path / "out.h5"), "dataset", create_if_needed=False)
     assert dataset.read_image("image_5010", 0).data.shape == (1, 1, 160, 160)
     assert dataset.number_of_images("image_1") == 9
