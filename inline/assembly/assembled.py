@@ -505,8 +505,8 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
         why = (
-            "To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
-            f"or the setting assembly.{quantity.lower()}_map_scale."
+            "To be sure, state its scale: in NIfTI by Units of the sidecar, else by the attribute "
+            f"RescaleSlope or the setting assembly.{quantity.lower()}_map_scale."
             if stated is None
             else f"The scale that it states (slope {scale.slope:g}) gives values that no tissue has in ms."
         )

@@ -55,9 +55,16 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
+_OF_STATED: Final = "{} of {} images came."
 _PERHAPS_WHOLE: Final = (
     "{} images came of the {} that the header's limits state. The limit may be that of the {} series alone; "
     "then none is missing."
+)
+_OPEN_TOO_LONG: Final = (
+    "The series was open for {:g} s (setting assembly.open_s): images that came later are not in this map."
+)
+_TOO_MANY_OPEN: Final = (
+    "More than {} images waited (setting assembly.open_images): later ones of the slice are not in this map."
 )
 
 MEMORY: Final = "memory limit of the connection reached"
@@ -317,7 +324,8 @@ class SeriesAssembler:
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
-            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
+            note = _TOO_MANY_OPEN.format(self._settings.open_images)
+            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now, (note,))
         return ready
 
     def _add_map(self, image: Image, metadata: ImageMetadata, now: float) -> list[Assembled]:
@@ -341,7 +349,8 @@ class SeriesAssembler:
         for key, group in list(self._groups.items()):
             quiet = now - group.arrived
             if now - group.began >= settings.open_s:
-                ready += self._give_up(key, (Flag.MISSING_IMAGES,), now)
+                note = _OPEN_TOO_LONG.format(settings.open_s)
+                ready += self._give_up(key, (Flag.MISSING_IMAGES,), now, (note,))
             elif quiet >= shortest:
                 known = self._expected(group) is not None and not self._perhaps_map(group)
                 if quiet >= (settings.patience_s if known else settings.idle_s):
@@ -559,7 +568,9 @@ class SeriesAssembler:
         self._series += len(complete)
         return complete
 
-    def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
+    def _give_up(
+        self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
+    ) -> list[Assembled]:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
         group.settle()
@@ -579,11 +590,12 @@ class SeriesAssembler:
             unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
             self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
             return []
-        notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-            if expected is not None and self._is_perhaps_others(expected, group):
-                notes = (_PERHAPS_WHOLE.format(came, expected, _other(group.quantity)),)
+            if expected is not None:
+                perhaps = self._is_perhaps_others(expected, group)
+                note = _PERHAPS_WHOLE if perhaps else _OF_STATED
+                notes = (*notes, note.format(came, expected, _other(group.quantity)))
         return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
 
     def _take_out(self, key: _Key) -> _OpenGroup:

@@ -26,7 +26,15 @@ from inline.cli.options import (
 )
 from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
+from inline.replay.table import (
+    counted,
+    ecv_notes,
+    ecv_table,
+    notes,
+    printable,
+    results_table,
+    unused_haematocrit,
+)
 from inline.serving.configuration import OPENRECON, Configuration
 from model.output import check_outputs, write_json
 
@@ -117,7 +125,7 @@ def replay(
         _console.print(results_table(rows, truth), crop=False)
     if ecv:
         _console.print(ecv_table(ecv, truth), crop=False)
-    for note in [*notes(rows), *ecv_notes(ecv)]:
+    for note in [*notes(rows), *ecv_notes(ecv), *unused_haematocrit(haematocrit, ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
     given = sum(not record["error"] for record in results)

@@ -249,6 +249,12 @@ def test_missing_images_are_fitted_from_the_rest_and_flagged():
     _, everything = feed(molli()[:6], counted(8))
     assert len(everything[0].series.times_ms) == 6
     assert everything[0].flags == (Flag.MISSING_IMAGES,)
+    assert everything[0].notes[0] == "6 of 8 images came."
+
+
+def test_missing_images_of_a_number_by_the_setting_are_counted_in_a_note():
+    _, (only,) = feed(molli()[:7], settings=AssemblySettings(corrected_wait_s=0.0, images=11))
+    assert (only.flags, only.notes) == ((Flag.MISSING_IMAGES,), ("7 of 11 images came.",))
 
 
 def test_a_stream_that_ends_early_says_so():
@@ -270,7 +276,7 @@ def test_patience_ends():
         assembler.add(each, 0.0)
     assert assembler.expire(9.0) == []
     (ready,) = assembler.expire(11.0)
-    assert ready.flags == (Flag.MISSING_IMAGES,)
+    assert (ready.flags, ready.notes) == ((Flag.MISSING_IMAGES,), ("7 of 8 images came.",))
 
 
 def test_the_number_of_held_images_is_bounded():
@@ -283,6 +289,7 @@ def test_the_number_of_held_images_is_bounded():
     ]
     assert len(ready) >= 7
     assert all(Flag.MISSING_IMAGES in each.flags for each in ready)
+    assert all("More than 16 images waited (setting assembly.open_images)" in each.notes[0] for each in ready)
 
 
 @pytest.mark.parametrize(
@@ -1123,7 +1130,7 @@ def test_a_limit_that_the_list_of_a_series_confirms_is_not_doubted():
     header = MeasurementHeader(maxima={"set": 1, "contrast": 4}, parameters=own)
     _, (_, of_t2) = feed([*t1, *t2], header)
     assert (of_t2.quantity, of_t2.images) == (Quantity.T2, 3)
-    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ())
+    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ("3 of 5 images came.",))
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
@@ -1548,6 +1555,7 @@ def test_a_series_is_not_open_for_ever_however_often_an_image_comes():
         ready += assembler.expire(20.0 * number + 5.0)
     assert [len(each.series.images) for each in ready] == [6, 6]
     assert all(each.flags == (Flag.MISSING_IMAGES,) for each in ready)
+    assert all("was open for 100 s (setting assembly.open_s)" in each.notes[0] for each in ready)
 
 
 def test_large_images_hold_no_pixels_and_are_reported():

@@ -273,8 +273,8 @@ def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
     assert examination.header.field_strength == 1.5
 
 
-def a_map(folder, name):
-    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), 1.05, np.float32), np.eye(4)), folder / name)
+def a_map(folder, name, value=1.05):
+    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), value, np.float32), np.eye(4)), folder / name)
 
 
 def test_the_sidecar_of_an_image_beside_it_is_not_inherited(tmp_path):
@@ -325,8 +325,19 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
     (found,) = series_of(tmp_path)
     assert Flag.CONVERTED_UNIT in found.flags
-    assert any("taken to be in ms" in note for note in found.notes)
+    (note,) = found.notes
+    assert "taken to be in ms" in note
+    assert "state its scale: in NIfTI by Units of the sidecar, else by" in note
+    assert "that it states" not in note
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+def test_a_map_of_milliseconds_whose_sidecar_states_seconds_contradicts_it(tmp_path):
+    a_map(tmp_path, "sub-01_T1map.nii", value=1050.0)
+    (tmp_path / "sub-01_T1map.json").write_text('{"Units": "s"}')
+    (found,) = series_of(tmp_path)
+    assert found.flags == (Flag.CONVERTED_UNIT,)
+    assert found.notes[0].endswith("that it states (slope 1000) gives values that no tissue has in ms.")
 
 
 @pytest.mark.parametrize(("units", "size"), [("s", 1000.0), ("ms", 1.0), ("us", 0.001), ("seconds", 1000.0)])

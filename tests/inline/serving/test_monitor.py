@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from inline.data.errors import ConfigurationError
 from inline.serving import listening
 from inline.serving import monitor as module
+from inline.serving.listening import check_distinct
 from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.settings import MonitorSettings, load_settings
 
@@ -91,8 +92,29 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_one_line(started):
     taken = started().address[1]
     with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{taken} .*in use"):
         Monitor(MonitorSettings(port=taken), {})
-    with pytest.raises(ConfigurationError, match=r"choose another monitor\.port"):
+    with pytest.raises(ConfigurationError, match=r"choose another with --monitor-port or monitor\.port$"):
         Monitor(MonitorSettings(port=0, host="192.0.2.1"), {})
+
+
+@pytest.mark.parametrize(
+    ("server", "monitor", "named"),
+    [
+        ({"port": 9312}, {"page_port": 9312}, "--port and --page-port are both 9312"),
+        ({}, {"port": 9002}, "--port and --monitor-port are both 9002"),
+        ({"host": "0.0.0.0"}, {"port": 9002}, "--port and --monitor-port are both 9002"),
+        ({}, {"port": 9101, "page_port": 9101}, "--monitor-port and --page-port are both 9101"),
+        ({"port": 0}, {"port": 0, "page_port": 0}, ""),
+        ({"host": "192.0.2.1"}, {"port": 9002, "page_port": 9003}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_ports_of_one_address_are_distinct(server, monitor, named):
+    settings = load_settings(server=server, monitor=monitor)
+    if not named:
+        check_distinct(settings)
+        return
+    with pytest.raises(ConfigurationError, match=named):
+        check_distinct(settings)
 
 
 def test_a_socket_that_cannot_listen_is_closed(monkeypatch):
