@@ -512,6 +512,8 @@ def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
         return f"{name}{stated}: {problem.removeprefix('Value error, ')}"
     missing, known = f"there is no setting {name!r}{stated}", list(_names(Settings))
     section, _, last = name.rpartition(".")
+    if section and last in known and not any(each.startswith(f"{last}.") for each in known):
+        return f"{missing}; did you mean {last!r}, above all sections?"
     beside = [each.removeprefix(f"{section}.") for each in known if each.startswith(f"{section}.")]
     if section and beside:  # the name of the section would make any two names similar
         close = [f"{section}.{each}" for each in difflib.get_close_matches(last, beside, 1)]

@@ -141,6 +141,10 @@ def test_defaults_listen_on_this_host_alone():
         ("engin = 'torch'", r"there is no setting 'engin'; did you mean 'engine'\?$"),
         ("port = 9003", r"there is no setting 'port'; did you mean 'server\.port'\?$"),
         (
+            "[server]\nbudget_ms = 3000",
+            r"there is no setting 'server\.budget_ms'; did you mean 'budget_ms', above all sections\?$",
+        ),
+        (
             "[dicom]\nae_title = 'ABCDEFGHIJKLMNOPQRST'",
             r"dicom\.ae_title: an AE title has at most 16 characters",
         ),
