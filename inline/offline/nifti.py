@@ -119,7 +119,11 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     flags: list[Flag] = []
     notes: list[str] = []
     if name["suffix"] != "IRT1":
-        meta = {"DataRole": quantity, "RescaleSlope": f"{_unit_ms(files[0]):g}", "RescaleIntercept": "0"}
+        meta = {"DataRole": quantity}
+        if (unit_ms := _unit_ms(files[0])) is None:
+            settings = settings.model_copy(update={"t1_map_scale": 1000.0, "t2_map_scale": 1000.0})
+        else:
+            meta |= {"RescaleSlope": f"{unit_ms:g}", "RescaleIntercept": "0"}
         images += _slices(files[0], [meta], name["base"], 0)
     else:
         times = {file: _inversion_times(file) for file in files}
@@ -240,9 +244,11 @@ def _inversion_times(file: Path) -> list[float]:
     return [float(time) for time in times]
 
 
-def _unit_ms(file: Path) -> float:
-    """Return the size of the unit of a map, ms: that of its sidecar, else the second."""
-    stated, sidecar = _stated(file, "Units", "s")
+def _unit_ms(file: Path) -> float | None:
+    """Return the size of the unit that the sidecar of a map states, ms; None where it states none."""
+    stated, sidecar = _stated(file, "Units")
+    if stated is None:
+        return None
     if not isinstance(stated, str) or stated.strip() not in _UNITS_MS:
         raise SourceError(
             f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"

@@ -355,7 +355,18 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
     (found,) = series_of(tmp_path)
     assert Flag.CONVERTED_UNIT in found.flags
-    assert any("taken to be in ms" in note for note in found.notes)
+    (note,) = found.notes
+    assert "taken to be in ms" in note
+    assert "To be sure, state its scale: " in note
+    np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+def test_a_map_that_contradicts_the_units_of_its_sidecar_is_said(tmp_path):
+    values = np.full((40, 48, 1), 1050.0, np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text('{"Units": "s"}')
+    (found,) = series_of(tmp_path)
+    assert "The scale that it states (slope 1000) gives values that no tissue has in ms." in found.notes[0]
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
 
 
