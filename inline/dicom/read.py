@@ -125,7 +125,9 @@ def _assemble(
     series_of = number_series(frames)
     slices = number_slices(series_of.values())
     for number, members in series_of.items():
+        by_slice: dict[int, list[Frame]] = {}
         for counted in count(members, number, slices):
+            by_slice.setdefault(counted.header.slice, []).append(counted.frame)
             alive()
             try:
                 found += assembler.add(read.image(counted), 0.0)
@@ -133,9 +135,8 @@ def _assemble(
                 read.lost += 1
                 read.problems.setdefault(counted.frame.file, error.message)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
-        for place, slice_ in read.slices.items():
-            if place[0] == number:
-                slice_.lacks += lacking(members, broken=members[0].series in broken)
+        for slice_, lacks in lacking(by_slice, broken=members[0].series in broken).items():
+            read.of(number, slice_).lacks += lacks
         found += assembler.complete()
     found += assembler.finish()
     shortened = shorter(read.acquired())

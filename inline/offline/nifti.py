@@ -116,7 +116,8 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     assert name is not None
     quantity = name["suffix"][:2]
     images: list[Image] = []
-    in_ms = False
+    flags: list[Flag] = []
+    notes: list[str] = []
     if name["suffix"] != "IRT1":
         meta = {"DataRole": quantity}
         if unit := _unit_ms(files[0]):
@@ -130,16 +131,37 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
         for file, own in times.items():
             meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
             images += _slices(file, meta_of, name["base"], len(images))
+        if in_ms:
+            flags.append(Flag.CONVERTED_UNIT)
+            notes.append(_IN_MS)
+        if numbers := _without_image(files):
+            named = ", ".join(f"inv-{each}" for each in numbers)
+            flags.append(Flag.MISSING_IMAGES)
+            notes.append(f"Images are missing: no file is named {named}.")
     quantity_name = "T1 mapping (inversion recovery)" if name["suffix"] == "IRT1" else f"{quantity} map"
     header = MeasurementHeader(protocol_name=quantity_name, field_strength=_field_strength(files[0]))
     examination = of_images(str(files[0]), images, header, settings)
-    if not in_ms:
-        return examination
     noted = (
-        replace(each, flags=(*each.flags, Flag.CONVERTED_UNIT), notes=(*each.notes, _IN_MS))
+        replace(each, flags=tuple(dict.fromkeys((*each.flags, *flags))), notes=(*each.notes, *notes))
         for each in examination.series
     )
     return replace(examination, series=tuple(noted))
+
+
+def _without_image(files: Sequence[Path]) -> list[int]:
+    """Return the numbers ``inv`` that no image of a series has: its gaps, and those with a sidecar alone."""
+    name = _NAME.fullmatch(files[0].name)
+    there = {_number(file) for file in files}
+    if name is None or None in there:
+        return []
+    numbers = [each for each in there if each is not None]
+    base = _ENTITY.sub("", name["base"])
+    sidecars = (each for each in files[0].parent.glob("*_IRT1.json") if _same(each.with_suffix(".nii"), base))
+    found = {_number(each) for each in sidecars}
+    # Numbers that lack more than are there count no images.
+    if max(numbers) - min(numbers) < 2 * len(numbers):
+        found.update(range(min(numbers), max(numbers)))
+    return sorted(each for each in found - there if each is not None)
 
 
 def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before: int) -> Iterator[Image]:
@@ -316,5 +338,9 @@ def _same(file: Path, base: str) -> bool:
 
 
 def _inversion(file: Path) -> tuple[int, str]:
+    return _number(file) or 0, file.name
+
+
+def _number(file: Path) -> int | None:
     number = dict(_ENTITY.findall(file.name)).get("inv", "")
-    return (int(number) if number.isdecimal() else 0), file.name
+    return int(number) if number.isdecimal() else None

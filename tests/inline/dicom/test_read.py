@@ -259,7 +259,7 @@ def test_a_series_that_lacks_an_image_is_flagged(missing, tmp_path, images):
     (series,) = examination.series
     assert Flag.MISSING_IMAGES in series.flags
     assert len(series.series.times_ms) == 7
-    assert ("lack 1" if missing == "number" else "could not be read") in series.notes[-1]
+    assert ("go from 1 to 8 without 4" if missing == "number" else "could not be read") in series.notes[-1]
     assert len(examination.problems) == (missing == "pixels")
 
 
@@ -1223,6 +1223,14 @@ def test_only_the_slice_of_an_unreadable_image_is_flagged(tmp_path, images):
     first, second = examination.series
     assert Flag.MISSING_IMAGES in first.flags
     assert second.flags == ()
+
+
+def test_only_the_slice_that_lacks_an_image_is_flagged(tmp_path, images):
+    members = [each for each in images if writer.time_of(each)[0] == "T1"]
+    writer.classic(tmp_path, members, "ge")[2].unlink()
+    first, second = only(tmp_path).series
+    assert "Images are missing: the instance numbers of the series go from 1 to 16 without 3." in first.notes
+    assert (Flag.MISSING_IMAGES in first.flags, second.flags, second.notes) == (True, (), ())
 
 
 @pytest.mark.parametrize(("unit", "size"), [("", 1.0), ("US", 1.0), ("ms", 1.0), ("s", 1000.0)])

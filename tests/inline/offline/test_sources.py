@@ -249,6 +249,39 @@ def test_inversion_recovery_of_bids(tmp_path):
     assert len(read(tmp_path)[0]) == 2
 
 
+@pytest.mark.parametrize(
+    ("order", "orphans", "expected"),
+    [
+        ((0, 1, 3, 4, 5, 6, 7), (), "inv-3"),
+        ((0, 1, 3, 4, 5, 6, 7), (3,), "inv-3"),
+        ((0, 1, 2, 4, 6, 7), (), "inv-4, inv-6"),
+        (range(7), (8,), "inv-8"),
+        (range(7), (), ""),
+    ],
+)
+def test_an_inversion_that_has_no_image_is_named(order, orphans, expected, tmp_path):
+    """By the numbers ``inv`` of the others, or by its sidecar, which is left."""
+    write_irt1(tmp_path, stack(), order=order)
+    for number in orphans:
+        (tmp_path / f"sub-01_inv-{number}_IRT1.json").write_text('{"InversionTime": 1.0}')
+    for other in ("sub-01_inv-4_T1map", "sub-02_inv-9_IRT1", "sub-01_IRT1", "inv-9_IRT1"):
+        (tmp_path / f"{other}.json").write_text("{}")
+    (found,) = series_of(tmp_path / "sub-01_inv-1_IRT1.nii.gz")
+    assert found.flags == ((Flag.MISSING_IMAGES,) if expected else ())
+    assert found.notes[-1:] == ((f"Images are missing: no file is named {expected}.",) if expected else ())
+
+
+@pytest.mark.parametrize("names", [(100, 180, 1100, 1180, 2100, 2180, 3100), tuple("abcdefg")])
+def test_names_of_inversions_that_count_no_images_have_no_gap(names, tmp_path):
+    write_irt1(tmp_path, stack(), order=range(7))
+    for place, name in reversed(list(enumerate(names))):
+        for ending in ("nii.gz", "json"):
+            file = tmp_path / f"sub-01_inv-{place + 1}_IRT1.{ending}"
+            file.rename(tmp_path / f"sub-01_inv-{name}_IRT1.{ending}")
+    (found,) = series_of(tmp_path)
+    assert (found.flags, found.notes) == ((), ())
+
+
 @pytest.mark.parametrize("given", ["", "sub-01", "sub-01/ses-1/anat/sub-01_ses-1_inv-2_IRT1.nii.gz"])
 def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
     """BIDS, inheritance principle: more specific sidecars win; others of the same folder do not apply."""
@@ -329,6 +362,15 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     assert "taken to be in ms" in note
     assert "state its scale: in NIfTI by Units of the sidecar, else by" in note
     assert "that it states" not in note
+    np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+def test_a_map_that_contradicts_the_units_of_its_sidecar_is_said(tmp_path):
+    values = np.full((40, 48, 1), 1050.0, np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text('{"Units": "s"}')
+    (found,) = series_of(tmp_path)
+    assert "The scale that it states (slope 1000) gives values that no tissue has in ms." in found.notes[0]
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
 
 
