@@ -229,7 +229,9 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
+        placed = read_geometry(
+            last, metadata.plane, metadata.unusable_spacing, header.recon_spaces, metadata.directions
+        )
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
@@ -527,12 +529,14 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
+        if pixels.are_labels(image):
+            raise SeriesError(f"the {quantity} map holds small whole numbers alone, as a mask or labels do")
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
         why = (
-            "To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
-            f"or the setting assembly.{quantity.lower()}_map_scale."
+            "To be sure, state its scale: in NIfTI by Units of the sidecar, else by the attribute "
+            f"RescaleSlope or the setting assembly.{quantity.lower()}_map_scale."
             if stated is None
             else f"The scale that it states (slope {scale.slope:g}) gives values that no tissue has in ms."
         )

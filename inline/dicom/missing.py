@@ -11,9 +11,13 @@ from inline.dicom.frame import Frame
 
 MOST_STATED: Final = 100_000
 """Number of objects of a series (0020,1209) above which the statement is not believed."""
+_NAMED: Final = 8
+"""Largest number of missing instance numbers that are listed."""
+_Sign = tuple[int | None, str]
+"""Number of missing images, where it is known, and the sentence."""
 
 
-class Acquisition(NamedTuple):
+class SliceAcquisition(NamedTuple):
     """Weighted images of one slice of a series.
 
     Attributes:
@@ -31,18 +35,29 @@ class Acquisition(NamedTuple):
     name: str
 
 
-def lacking(frames: Sequence[Frame], *, broken: bool) -> list[str]:
-    """Return a sentence for each sign that images of a series were not sent or copied.
+def lacking(slices: Mapping[int, Sequence[Frame]], *, broken: bool) -> dict[int, list[str]]:
+    """Return a sentence for each sign that images of a series were not sent or copied, by slice.
+
+    Where slices have fewer images than the others, and these make up all that are missing, they alone lack
+    them. Else the slice is not known, and each of the series may lack them.
 
     Args:
-        frames: of the series.
+        slices: frames of the series, by slice.
         broken: sending it was broken off.
     """
+    frames = [frame for members in slices.values() for frame in members]
     found = [*_gaps(frames), *_fewer_than_stated(frames), *_incomplete(frames)]
-    return [*found, "sending the series was broken off, or an image of it was refused"] if broken else found
+    if broken:
+        found.append((None, "sending the series was broken off, or an image of it was refused"))
+    most = max(map(len, slices.values()))
+    fewer = {slice_: most - len(members) for slice_, members in slices.items()}
+    return {
+        slice_: [text for gone, text in found if number or gone != sum(fewer.values())]
+        for slice_, number in fewer.items()
+    }
 
 
-def shorter(acquired: Mapping[Acquisition, Sequence[float]]) -> dict[Acquisition, str]:
+def shorter(acquired: Mapping[SliceAcquisition, Sequence[float]]) -> dict[SliceAcquisition, str]:
     """Return a sentence for each acquisition that ends before another one of its name.
 
     Inversion times rise after a preparation and fall where the next one begins: this pattern is that of the
@@ -66,30 +81,31 @@ def shorter(acquired: Mapping[Acquisition, Sequence[float]]) -> dict[Acquisition
     return found
 
 
-def _gaps(frames: Sequence[Frame]) -> list[str]:
-    """Return a sentence where the instance numbers of a series have gaps."""
-    numbers = [frame.number for frame in frames if frame.number is not None]
-    if len(numbers) != len(frames) or len(set(numbers)) != len(numbers) or not numbers:
+def _gaps(frames: Sequence[Frame]) -> list[_Sign]:
+    """Return a sign where the instance numbers of a series have gaps."""
+    numbers = {frame.number for frame in frames if frame.number is not None}
+    if len(numbers) != len(frames) or not numbers:
         return []
-    gone = max(numbers) - min(numbers) + 1 - len(numbers)
-    if not 0 < gone <= len(numbers):
+    first, last = min(numbers), max(numbers)
+    if not 0 < (gone := last - first + 1 - len(numbers)) <= len(numbers):
         return []
-    return [f"the instance numbers {min(numbers)} to {max(numbers)} of the series lack {gone}"]
+    absent = [str(each) for each in range(first, last) if each not in numbers]
+    named = ", ".join(absent[:_NAMED]) + (f" and {gone - _NAMED} more" if gone > _NAMED else "")
+    return [(gone, f"the instance numbers of the series go from {first} to {last} without {named}")]
 
 
-def _fewer_than_stated(frames: Sequence[Frame]) -> list[str]:
-    """Return a sentence where a series has fewer objects than one of them states."""
+def _fewer_than_stated(frames: Sequence[Frame]) -> list[_Sign]:
+    """Return a sign where a series has fewer objects than one of them states."""
     stated = max((frame.stated or 0 for frame in frames), default=0)
     there = len({_object(frame) for frame in frames})
-    return (
-        [f"the series states {stated} objects, and {there} are there"]
-        if there < stated <= MOST_STATED
-        else []
-    )
+    if not there < stated <= MOST_STATED:
+        return []
+    gone = stated - there if there == len(frames) else None
+    return [(gone, f"the series states {stated} objects, and {there} are there")]
 
 
-def _incomplete(frames: Sequence[Frame]) -> list[str]:
-    """Return a sentence for each concatenation (PS3.3, C.7.6.16.1) with fewer objects than it states."""
+def _incomplete(frames: Sequence[Frame]) -> list[_Sign]:
+    """Return a sign for each concatenation (PS3.3, C.7.6.16.1) with fewer objects than it states."""
     stated, there = dict[str, int](), dict[str, set[str]]()
     for frame in frames:
         uid, number = frame.concatenation
@@ -97,7 +113,7 @@ def _incomplete(frames: Sequence[Frame]) -> list[str]:
             stated[uid] = max(number, stated.get(uid, 0))
             there.setdefault(uid, set()).add(_object(frame))
     return [
-        f"a concatenation states {stated[uid]} objects, and {len(parts)} are there"
+        (None, f"a concatenation states {stated[uid]} objects, and {len(parts)} are there")
         for uid, parts in there.items()
         if len(parts) < stated[uid] <= MOST_STATED
     ]

@@ -24,7 +24,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.errors import DicomError
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
-from inline.dicom.missing import Acquisition, lacking, shorter
+from inline.dicom.missing import SliceAcquisition, lacking, shorter
 from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
 from inline.elements.vendors import echo_times_note
 from inline.mrd.messages import Image
@@ -151,7 +151,9 @@ def _assemble(
     series_of = number_series(frames)
     slices = number_slices(series_of.values())
     for number, members in series_of.items():
+        by_slice: dict[int, list[Frame]] = {}
         for counted in count(members, number, slices):
+            by_slice.setdefault(counted.header.slice, []).append(counted.frame)
             alive()
             try:
                 found += assembler.add(read.image(counted), 0.0)
@@ -159,9 +161,8 @@ def _assemble(
                 read.lost += 1
                 read.problems.setdefault(counted.frame.file, error.message)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
-        for place, slice_ in read.slices.items():
-            if place[0] == number:
-                slice_.lacks += lacking(members, broken=members[0].series in broken)
+        for slice_, lacks in lacking(by_slice, broken=members[0].series in broken).items():
+            read.of(number, slice_).lacks += lacks
         found += assembler.complete()
     found += assembler.finish()
     shortened = shorter(read.acquired())
@@ -220,7 +221,7 @@ class _Read:
     slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
     lost: int = 0
-    times: dict[Acquisition, list[tuple[int, float]]] = field(default_factory=dict)
+    times: dict[SliceAcquisition, list[tuple[int, float]]] = field(default_factory=dict)
 
     def of(self, series: int, slice_: int) -> _Slice:
         return self.slices.setdefault((series, slice_), _Slice())
@@ -228,7 +229,7 @@ class _Read:
     def at(self, identity: SeriesIdentity) -> _Slice:
         return self.of(identity.series_index, identity.slice_index)
 
-    def acquired(self) -> dict[Acquisition, list[float]]:
+    def acquired(self) -> dict[SliceAcquisition, list[float]]:
         """Return the times of each slice, ms; several acquisitions of one are left out."""
         return {
             each: [ms for _, ms in counted]
@@ -258,7 +259,7 @@ class _Read:
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
         if content not in own.counters and time is not None and isinstance(frame.recognised, Recognised):
             kind = time.place.quantity, frame.recognised.corrected
-            acquired = Acquisition(header.image_series_index, header.slice, *kind, frame.name)
+            acquired = SliceAcquisition(header.image_series_index, header.slice, *kind, frame.name)
             self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
         image = frame.image(header, time, pixels)

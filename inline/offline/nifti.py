@@ -116,9 +116,14 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     assert name is not None
     quantity = name["suffix"][:2]
     images: list[Image] = []
-    in_ms = False
+    flags: list[Flag] = []
+    notes: list[str] = []
     if name["suffix"] != "IRT1":
-        meta = {"DataRole": quantity, "RescaleSlope": f"{_unit_ms(files[0]):g}", "RescaleIntercept": "0"}
+        meta = {"DataRole": quantity}
+        if unit := _unit_ms(files[0]):
+            meta |= {"RescaleSlope": f"{unit:g}", "RescaleIntercept": "0"}
+        else:
+            settings = settings.model_copy(update={f"{quantity.lower()}_map_scale": _UNITS_MS["s"]})
         images += _slices(files[0], [meta], name["base"], 0)
     else:
         times = {file: _inversion_times(file) for file in files}
@@ -126,16 +131,37 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
         for file, own in times.items():
             meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
             images += _slices(file, meta_of, name["base"], len(images))
+        if in_ms:
+            flags.append(Flag.CONVERTED_UNIT)
+            notes.append(_IN_MS)
+        if numbers := _without_image(files):
+            named = ", ".join(f"inv-{each}" for each in numbers)
+            flags.append(Flag.MISSING_IMAGES)
+            notes.append(f"Images are missing: no file is named {named}.")
     quantity_name = "T1 mapping (inversion recovery)" if name["suffix"] == "IRT1" else f"{quantity} map"
     header = MeasurementHeader(protocol_name=quantity_name, field_strength=_field_strength(files[0]))
     examination = of_images(str(files[0]), images, header, settings)
-    if not in_ms:
-        return examination
     noted = (
-        replace(each, flags=(*each.flags, Flag.CONVERTED_UNIT), notes=(*each.notes, _IN_MS))
+        replace(each, flags=tuple(dict.fromkeys((*each.flags, *flags))), notes=(*each.notes, *notes))
         for each in examination.series
     )
     return replace(examination, series=tuple(noted))
+
+
+def _without_image(files: Sequence[Path]) -> list[int]:
+    """Return the numbers ``inv`` that no image of a series has: its gaps, and those with a sidecar alone."""
+    name = _NAME.fullmatch(files[0].name)
+    there = {_number(file) for file in files}
+    if name is None or None in there:
+        return []
+    numbers = [each for each in there if each is not None]
+    base = _ENTITY.sub("", name["base"])
+    sidecars = (each for each in files[0].parent.glob("*_IRT1.json") if _same(each.with_suffix(".nii"), base))
+    found = {_number(each) for each in sidecars}
+    # Numbers that lack more than are there count no images.
+    if max(numbers) - min(numbers) < 2 * len(numbers):
+        found.update(range(min(numbers), max(numbers)))
+    return sorted(each for each in found - there if each is not None)
 
 
 def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before: int) -> Iterator[Image]:
@@ -218,9 +244,11 @@ def _inversion_times(file: Path) -> list[float]:
     return [float(time) for time in times]
 
 
-def _unit_ms(file: Path) -> float:
-    """Return the size of the unit of a map, ms: that of its sidecar, else the second."""
-    stated, sidecar = _stated(file, "Units", "s")
+def _unit_ms(file: Path) -> float | None:
+    """Return the size of the unit of a map that its sidecar states, ms; None without, as of seconds."""
+    stated, sidecar = _stated(file, "Units", ...)
+    if stated is ...:
+        return None
     if not isinstance(stated, str) or stated.strip() not in _UNITS_MS:
         raise SourceError(
             f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"
@@ -310,5 +338,9 @@ def _same(file: Path, base: str) -> bool:
 
 
 def _inversion(file: Path) -> tuple[int, str]:
+    return _number(file) or 0, file.name
+
+
+def _number(file: Path) -> int | None:
     number = dict(_ENTITY.findall(file.name)).get("inv", "")
-    return (int(number) if number.isdecimal() else 0), file.name
+    return int(number) if number.isdecimal() else None

@@ -31,7 +31,7 @@ from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.find import find, read_header
-from inline.dicom.missing import Acquisition, shorter
+from inline.dicom.missing import SliceAcquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
@@ -259,7 +259,7 @@ def test_a_series_that_lacks_an_image_is_flagged(missing, tmp_path, images):
     (series,) = examination.series
     assert Flag.MISSING_IMAGES in series.flags
     assert len(series.series.times_ms) == 7
-    assert ("lack 1" if missing == "number" else "could not be read") in series.notes[-1]
+    assert ("go from 1 to 8 without 4" if missing == "number" else "could not be read") in series.notes[-1]
     assert len(examination.problems) == (missing == "pixels")
 
 
@@ -1287,6 +1287,14 @@ def test_only_the_slice_of_an_unreadable_image_is_flagged(tmp_path, images):
     assert second.flags == ()
 
 
+def test_only_the_slice_that_lacks_an_image_is_flagged(tmp_path, images):
+    members = [each for each in images if writer.time_of(each)[0] == "T1"]
+    writer.classic(tmp_path, members, "ge")[2].unlink()
+    first, second = only(tmp_path).series
+    assert "Images are missing: the instance numbers of the series go from 1 to 16 without 3." in first.notes
+    assert (Flag.MISSING_IMAGES in first.flags, second.flags, second.notes) == (True, (), ())
+
+
 @pytest.mark.parametrize(("unit", "size"), [("", 1.0), ("US", 1.0), ("ms", 1.0), ("s", 1000.0)])
 def test_rescale_of_a_map(unit, size, tmp_path, images):
     """US is no microsecond: it means that the unit is not specified."""
@@ -1728,7 +1736,7 @@ def test_a_slice_whose_tail_is_missing_is_flagged_by_its_siblings(tmp_path, imag
     ],
 )
 def test_a_shorter_acquisition_of_the_same_protocol(own, other, expected):
-    here, there = (Acquisition(1, slice_, Quantity.T1, False, "MOLLI") for slice_ in (0, 1))
+    here, there = (SliceAcquisition(1, slice_, Quantity.T1, False, "MOLLI") for slice_ in (0, 1))
     found = shorter({here: own, there: other})
     assert set(found) == ({here} if expected else set())
     assert shorter({here: own, there._replace(name="MOLLI post"): other}) == {}
