@@ -115,8 +115,22 @@ def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory)
         ([1, 1, 1, 2, 2, 1], [0, 1, 2, 3, 4, 5]),
         ([3, 1, 2, 3, 1, 2], [1, 4, 2, 5, 0, 3]),
         ([DAY - 2, DAY - 1, 1, DAY - 2, DAY - 1, 1], [0, 1, 2, 3, 4, 5]),
+        ([1, 2, 1, 2], [0, 1, 2, 3]),
+        ([1, 2] * 3, [0, 2, 4, 1, 3, 5]),
+        ([1, 2, 3] * 3, [0, 3, 6, 1, 4, 7, 2, 5, 8]),
+        ([1, 1, 2] * 2 + [3, 4] * 3, [0, 1, 3, 4, 2, 5, 6, 8, 10, 7, 9, 11]),
     ],
-    ids=["twice", "one is lost", "one of each inversion", "out of order", "midnight"],
+    ids=[
+        "twice",
+        "one is lost",
+        "one of each inversion",
+        "out of order",
+        "midnight",
+        "two images twice",
+        "two acquisitions in turn",
+        "three acquisitions in turn",
+        "in turn in one of two slices",
+    ],
 )
 def test_images_of_equal_time_stamps_keep_the_order_in_which_they_lie(stored, read, tmp_path):
     images = [image(stamp=stamp, seed=n) for n, stamp in enumerate(stored)]
