@@ -23,6 +23,7 @@ from inline.mrd.layouts import (
     FileError,
     datasets,
     foreign_links,
+    groups_apart,
     groups_below,
     image_set,
     is_measurement,
@@ -90,6 +91,10 @@ class ImageFile:
         self.notes += [
             f"{self.name}/{each} lies in another file, which is not read"
             for each in foreign_links(self._group)
+        ]
+        self.notes += [
+            f"{PurePosixPath(self.name, each)} has a header of its own and is not read; {_NAMED} reads it"
+            for each in groups_apart(self._group)
         ]
         self.notes += [note for each in self._sets for note in each.notes]
 

@@ -425,6 +425,32 @@ def test_groups_that_each_have_images_and_their_header_are_not_one(three, tmp_pa
         assert (list(reading.images()), reading.header) == (three[1:2], "<second/>")
 
 
+@pytest.mark.parametrize("repeated", [{1}, {1, 2}])
+def test_groups_that_repeat_the_header_above_them_are_sets_of_it(repeated, three, tmp_path):
+    for number in (1, 2):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], name=f"image_{number}")
+    with h5py.File(file, "a") as made:
+        made["dataset/xml"] = "<above/>"
+        for number in repeated:
+            made[f"dataset/image_{number}/xml"] = "<own/>"
+    for named in ("", "dataset"):
+        with ImageFile(file, named) as reading:
+            assert (list(reading.images()), reading.notes) == (three[1:], [])
+            assert reading.header == "<above/>"
+    assert opened(file, "dataset/image_1") == (three[1:2], [])
+
+
+@pytest.mark.parametrize("root", ["dataset", "exam", "exam/a"])
+def test_groups_with_their_header_beside_those_without_are_noted(root, three, tmp_path):
+    for number in (1, 2):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], root=root, name=f"image_{number}")
+    with h5py.File(file, "a") as made:
+        made[f"{root}/image_1/xml"] = "<own/>"
+    note = f"{root}/image_1 has a header of its own and is not read; process or replay with --group reads it"
+    assert opened(file, root) == (three[2:], [note])
+    assert opened(file, f"{root}/image_1") == (three[1:2], [])
+
+
 def test_groups_below_the_first_level_are_named(three, tmp_path):
     for root in ("exam/a", "exam/b"):
         file = stored(tmp_path / "a.h5", three, root=root)
