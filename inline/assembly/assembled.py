@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import pixels
-from inline.assembly.geometry import Placed, read_geometry
+from inline.assembly.geometry import Placed, differing_directions, read_geometry
 from inline.assembly.group import NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.repetition import NEAR_MS, SAME_MS, ascending
@@ -236,6 +236,10 @@ def assemble(
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
             findings.append((Flag.CONTRADICTORY_GEOMETRY, placed.contradiction))
+        stated = [(each.plane, each.directions) for each in group.metadata]
+        images = zip(group.images, stated, strict=True)
+        if turned := differing_directions((image.header, *own) for image, own in images):
+            findings.append((Flag.CONTRADICTORY_GEOMETRY, turned))
         if as_map:
             values = _map_values(group, settings, findings)
             series = MapSeries(quantity, values, placed.geometry, identity, _flags(findings))

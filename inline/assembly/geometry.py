@@ -38,6 +38,11 @@ _OTHER_PLANE: Final = (
     "headers. The latter are used: check which are right, since septum, segments and patient coordinates "
     "depend on them."
 )
+_TURNED: Final = (
+    "The images of the slice are turned or flipped against each other by their directions (ImageRowDir and "
+    "ImageColumnDir, else read_dir and phase_dir; DICOM). Those of the last image are used: check which are "
+    "right, since septum, segments and patient coordinates depend on them."
+)
 _NO_POSITION: Final = (
     "The position ({:g}, {:g}, {:g}) of the image headers is not finite: it gives no level, and contours "
     "have no patient coordinates."
@@ -129,21 +134,17 @@ def read_geometry(
         )
     else:
         contradiction = _contradiction((columns, rows), spacing, spaces)
-    row, column, position = header.read_dir, header.phase_dir, header.position
+    (row, column), other_plane = _directions(header, dicom, stated)
+    position = header.position
     table = header.patient_table_position if all(map(math.isfinite, header.patient_table_position)) else None
     positioned = all(map(math.isfinite, position))
     if not positioned:
         position = (0.0, 0.0, 0.0)
-    if dicom is not None and dicom.directions is not None:
-        row, column = map(_triple, dicom.directions)
-        if dicom.first_pixel is not None:
-            to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
-            position, positioned, table = _triple(np.array(dicom.first_pixel) + to_centre), True, None
-    elif stated is not None and not np.allclose((row, column), stated, rtol=0.0, atol=_SAME_DIRECTION):
-        if perpendicular(row, column) and not _parallel((row, column), stated):
-            contradiction = " ".join(filter(None, (contradiction, _OTHER_PLANE)))
-        else:
-            row, column = stated
+    if dicom is not None and dicom.directions is not None and dicom.first_pixel is not None:
+        to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
+        position, positioned, table = _triple(np.array(dicom.first_pixel) + to_centre), True, None
+    elif other_plane:
+        contradiction = " ".join(filter(None, (contradiction, _OTHER_PLANE)))
     oriented = perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -166,6 +167,33 @@ def read_geometry(
         header = replace(header, field_of_view=size, position=position)
     note = _NO_POSITION.format(*header.position) if dicom is None else _NO_DICOM_POSITION
     return Placed(geometry, header, contradiction, "" if positioned or not oriented else note)
+
+
+def differing_directions(images: Iterable[tuple[ImageHeader, DicomPlane | None, Directions | None]]) -> str:
+    """Return a sentence if images of one slice are turned or flipped against each other; else nothing.
+
+    Args:
+        images: header, plane by DICOM, and directions by attributes of each, as :func:`read_geometry` takes
+            them. Those without usable directions are passed over.
+    """
+    found = [pair for image in images if perpendicular(*(pair := _directions(*image)[0]))]
+    alike = (np.einsum("ij,ij->i", pair, found[-1]).min() > _PARALLEL for pair in found)
+    return "" if all(alike) else _TURNED
+
+
+def _directions(
+    header: ImageHeader, dicom: DicomPlane | None, stated: Directions | None
+) -> tuple[Directions, bool]:
+    """Return the directions of an image, and whether its attributes lie in another plane than its header."""
+    own = header.read_dir, header.phase_dir
+    if dicom is not None and dicom.directions is not None:
+        row, column = dicom.directions
+        return (_triple(row), _triple(column)), False
+    if stated is None or np.allclose(own, stated, rtol=0.0, atol=_SAME_DIRECTION):
+        return own, False
+    if perpendicular(*own) and not _parallel(own, stated):
+        return own, True
+    return stated, False
 
 
 def _contradiction(

@@ -41,7 +41,7 @@ class SliceGeometry:
             nothing is known of where the septum lies.
         positioned: the position is the sender's, which may be zeros; else zeros stand in for it.
         table: position of the patient table (MRD ``patient_table_position``), mm; None where DICOM states the
-            position of the image, or where it is not finite.
+            position of the image, where its file has no such field, or where it is not finite.
     """
 
     position: tuple[float, float, float]

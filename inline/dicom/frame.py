@@ -401,6 +401,7 @@ def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
         read_dir=_triple(row),
         phase_dir=_triple(column),
         slice_dir=_triple(np.cross(row, column)),
+        patient_table_position=(math.nan,) * 3,
         image_type=_component(header),
     )
 

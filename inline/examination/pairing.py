@@ -30,8 +30,9 @@ _AT_ZERO: Final = (
 )
 """Doubt about a pair of which one slice may have no position."""
 _TABLE_MOVED: Final = (
-    "The patient table was elsewhere for native and post-contrast images (patient_table_position). Senders "
-    "differ in whether the position of an image includes that: check that both lie at one position."
+    "The patient table was elsewhere for native and post-contrast images (patient_table_position, where "
+    "0, 0, 0 may stand for none). Senders differ in whether the position of an image includes that: check "
+    "that both lie at one position."
 )
 """Doubt about a pair whose positions may be those of two places of the table."""
 

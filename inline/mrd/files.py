@@ -6,6 +6,7 @@ The library's own reader and writer go through its image object, which rewrites 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from itertools import accumulate, islice, pairwise
@@ -22,6 +23,7 @@ from inline.mrd.layouts import (
     FileError,
     datasets,
     foreign_links,
+    groups_apart,
     groups_below,
     image_set,
     is_measurement,
@@ -39,6 +41,8 @@ __all__ = ["FileError", "ImageFile", "write_images"]
 
 _MOST_GROUPS: Final = 1000
 """Groups below those of the first level in which images are sought; links can make them any number."""
+_MOST_RUNS: Final = 2
+"""Ascending runs of a set with the same time stamp: images as acquired, and as corrected."""
 _NAMED: Final = "process or replay with --group"
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
 _NO_IMAGES: Final = (
@@ -87,6 +91,10 @@ class ImageFile:
         self.notes += [
             f"{self.name}/{each} lies in another file, which is not read"
             for each in foreign_links(self._group)
+        ]
+        self.notes += [
+            f"{PurePosixPath(self.name, each)} has a header of its own and is not read; {_NAMED} reads it"
+            for each in groups_apart(self._group)
         ]
         self.notes += [note for each in self._sets for note in each.notes]
 
@@ -226,14 +234,17 @@ def _moments(stamps: Sequence[int]) -> list[int]:
 
     Images as acquired and as corrected may have the same stamps and lie one kind after the other: those after
     a fall to a stamp that came before count as acquired with the latest before them. A fall to another stamp
-    shows that the images lie in another order than that of acquisition.
+    shows that the images lie in another order than that of acquisition; so does a stamp in more than two
+    ascending runs, as of acquisitions with one stamp each whose images lie in turn.
 
     Args:
         stamps: in the order of the set.
     """
+    falls = [stamp < before for before, stamp in pairwise([0, *stamps])]
+    runs = Counter(stamp for stamp, _ in set(zip(stamps, accumulate(falls), strict=True)))
     came: set[int] = set()
-    for before, stamp in pairwise([0, *stamps]):
-        if stamp < before and stamp not in came:
+    for stamp, fell in zip(stamps, falls, strict=True):
+        if (fell and stamp not in came) or runs[stamp] > _MOST_RUNS:
             return list(stamps)
         came.add(stamp)
     return list(accumulate(stamps, max))

@@ -204,14 +204,16 @@ def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
 
     Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
     ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them. A group that has these
-    beside its own XML header, as ``ismrmrd.File`` can write it, is a set itself, and none of the group above.
+    beside its own XML header, as ``ismrmrd.File`` can write it, is a set itself, and none of a group above
+    without one.
     """
+    apart = groups_apart(group)
     if _is_whole(group):
         yield group.name.strip("/") or "/", *_parts(group)
     for name in group:
         item = member(group, name)
         if isinstance(item, h5py.Group):
-            if _is_whole(item):
+            if name in apart:
                 continue
             data, header, attributes = _parts(item)
         elif name.endswith(".img"):
@@ -221,6 +223,17 @@ def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
             continue
         if _is_stack(data):
             yield f"{group.name.strip('/')}/{name}".strip("/"), data, header, attributes
+
+
+def groups_apart(group: Any) -> list[str]:
+    """Return the groups in a group that are measurements of their own.
+
+    In one that has the XML header of a measurement, each of them repeats it; the root of a file may hold
+    several measurements.
+    """
+    if group.name != "/" and isinstance(member(group, "xml"), h5py.Dataset):
+        return []
+    return [name for name in group if _is_whole(member(group, name))]
 
 
 def _parts(group: Any) -> tuple[Any, Any, Any]:
@@ -235,6 +248,8 @@ def _is_stack(data: Any) -> bool:
 
 def _is_whole(group: Any) -> bool:
     """Return whether a group has images and, beside them, the header of their measurement."""
+    if not isinstance(group, h5py.Group):
+        return False
     data, header, _ = _parts(group)
     return _is_stack(data) and all(isinstance(each, h5py.Dataset) for each in (header, member(group, "xml")))
 

@@ -89,6 +89,7 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
         read_dir=(0.0, 0.0, 0.0),
         phase_dir=(0.0, 0.0, 0.0),
         slice_dir=(0.0, 0.0, 0.0),
+        patient_table_position=(float("nan"),) * 3,
         image_type=ImageType.COMPLEX if np.iscomplexobj(images) else ImageType.MAGNITUDE,
     )
     made = (

@@ -225,6 +225,7 @@ def _place(affine: NDArray[np.float64], columns: int, rows: int, slice_: int, fi
         read_dir=(float(row[0]), float(row[1]), float(row[2])),
         phase_dir=(float(column[0]), float(column[1]), float(column[2])),
         slice_dir=(float(along[0]), float(along[1]), float(along[2])),
+        patient_table_position=(float("nan"),) * 3,
     )
 
 

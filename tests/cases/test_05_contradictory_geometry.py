@@ -154,13 +154,14 @@ def test_slices_in_one_place_though_their_positions_straddle_a_millimetre(server
     only_map(server.exchange(images, header_xml(limits={"set": 7})))
 
 
-def directed(server, row, column, **header):
-    """Images of ``SQUARE`` whose attributes state the directions of rows and columns."""
+def directed(server, row, column, stating=range(8), **header):
+    """Images of ``SQUARE`` of which those ``stating`` have directions of rows and columns as attributes."""
     stated = {
         "ImageRowDir": [f"{part:.18f}" for part in row],
         "ImageColumnDir": [f"{part:.18f}" for part in column],
     }
-    attributes = described("T1map_MOLLI", "InversionTime", MOLLI_TIMES, **stated)
+    plain = described("T1map_MOLLI", "InversionTime", MOLLI_TIMES)
+    attributes = [own | stated if number in stating else own for number, own in enumerate(plain)]
     place = {"position": (10.0, -20.0, 30.0), **header}
     return server.exchange(series(whole(SQUARE.molli()), attributes, **place), header_xml("T1map_MOLLI"))
 
@@ -190,3 +191,17 @@ def test_attributes_in_another_plane_than_the_header(server):
     reply = directed(server, NORMAL, DOWN)
     result = only_map(reply, flags={Flag.CONTRADICTORY_GEOMETRY})
     lies_along(result, reply, READ, DOWN)
+
+
+@pytest.mark.parametrize("stating", [[7], range(7), [3]], ids=["the last", "all but the last", "one"])
+def test_directions_that_some_images_state_are_a_contradiction_where_they_turn_these(server, stating):
+    turned = {"read_dir": DOWN, "phase_dir": -READ, "slice_dir": NORMAL}
+    reply = directed(server, READ, DOWN, stating, **turned)
+    result = only_map(reply, flags={Flag.CONTRADICTORY_GEOMETRY})
+    expect("turned or flipped" in " ".join(result.record["notes"]), "no note on the directions", reply)
+    lies_along(result, reply, *((READ, DOWN) if 7 in stating else (DOWN, -READ)))
+
+
+@pytest.mark.parametrize("stating", [[7], range(7)], ids=["the last", "all but the last"])
+def test_directions_that_some_images_repeat_are_no_contradiction(server, stating):
+    only_map(directed(server, READ, DOWN, stating))

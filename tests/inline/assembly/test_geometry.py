@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.dicom_json import DicomPlane, JsonHeader, plane
-from inline.assembly.geometry import read_geometry, stated_directions
+from inline.assembly.geometry import differing_directions, read_geometry, stated_directions
 from inline.data.errors import SeriesError
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader
@@ -214,6 +214,30 @@ def test_directions_of_dicom_win_over_those_of_attributes():
     assert read_geometry(header(), dicom(), stated=turned) == read_geometry(header(), dicom())
     spacing_alone = replace(dicom(), directions=None)
     assert read_geometry(header(), spacing_alone, stated=turned).geometry.row_direction == COLUMN
+
+
+@pytest.mark.parametrize(
+    ("degrees", "differ"), [(0.0, False), (2.0, False), (3.0, True), (90.0, True), (180.0, True)]
+)
+def test_images_of_a_slice_that_are_turned_against_each_other(degrees, differ):
+    angle = np.radians(degrees)
+    row = np.cos(angle) * np.array(ROW) + np.sin(angle) * np.array(COLUMN)
+    column = np.cos(angle) * np.array(COLUMN) - np.sin(angle) * np.array(ROW)
+    plain, none = (header(), None, None), (header(read_dir=(0.0,) * 3), None, None)
+    turned = [
+        (header(read_dir=tuple(row), phase_dir=tuple(column)), None, None),
+        (header(), None, stated(texts(row), texts(column))),
+        (header(), replace(dicom(), directions=(tuple(row), tuple(column))), None),
+    ]
+    for other in turned:
+        for images in ([plain, plain, other], [other, plain], [none, other, plain, none]):
+            assert bool(differing_directions(images)) is differ
+
+
+def test_a_flipped_image_among_others_is_turned_against_them():
+    flipped = (header(), None, stated(texts(negative(ROW)), texts(COLUMN)))
+    assert differing_directions([(header(), None, None), flipped])
+    assert not differing_directions([flipped, flipped])
 
 
 def test_the_table_counts_where_the_position_is_that_of_the_header():

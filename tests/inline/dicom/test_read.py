@@ -76,6 +76,7 @@ def test_the_same_series_and_values_as_by_mrd(write, vendor, tmp_path, images, s
         theirs = streamed[ours.quantity, slice_]
         assert isinstance(ours, Ready)
         assert (ours.flags, ours.geometry.oriented) == ((), True)
+        assert ours.geometry.table is None  # DICOM has no such field
         # Only Siemens states preparation times as such.
         by_echo = ours.quantity == "T2" and vendor != "siemens"
         assert ours.notes == theirs.notes or (by_echo and "EchoTime" in ours.notes[0])

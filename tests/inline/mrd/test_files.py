@@ -115,8 +115,22 @@ def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory)
         ([1, 1, 1, 2, 2, 1], [0, 1, 2, 3, 4, 5]),
         ([3, 1, 2, 3, 1, 2], [1, 4, 2, 5, 0, 3]),
         ([DAY - 2, DAY - 1, 1, DAY - 2, DAY - 1, 1], [0, 1, 2, 3, 4, 5]),
+        ([1, 2, 1, 2], [0, 1, 2, 3]),
+        ([1, 2] * 3, [0, 2, 4, 1, 3, 5]),
+        ([1, 2, 3] * 3, [0, 3, 6, 1, 4, 7, 2, 5, 8]),
+        ([1, 1, 2] * 2 + [3, 4] * 3, [0, 1, 3, 4, 2, 5, 6, 8, 10, 7, 9, 11]),
     ],
-    ids=["twice", "one is lost", "one of each inversion", "out of order", "midnight"],
+    ids=[
+        "twice",
+        "one is lost",
+        "one of each inversion",
+        "out of order",
+        "midnight",
+        "two images twice",
+        "two acquisitions in turn",
+        "three acquisitions in turn",
+        "in turn in one of two slices",
+    ],
 )
 def test_images_of_equal_time_stamps_keep_the_order_in_which_they_lie(stored, read, tmp_path):
     images = [image(stamp=stamp, seed=n) for n, stamp in enumerate(stored)]
@@ -409,6 +423,32 @@ def test_groups_that_each_have_images_and_their_header_are_not_one(three, tmp_pa
         ImageFile(file)
     with ImageFile(file, "second") as reading:
         assert (list(reading.images()), reading.header) == (three[1:2], "<second/>")
+
+
+@pytest.mark.parametrize("repeated", [{1}, {1, 2}])
+def test_groups_that_repeat_the_header_above_them_are_sets_of_it(repeated, three, tmp_path):
+    for number in (1, 2):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], name=f"image_{number}")
+    with h5py.File(file, "a") as made:
+        made["dataset/xml"] = "<above/>"
+        for number in repeated:
+            made[f"dataset/image_{number}/xml"] = "<own/>"
+    for named in ("", "dataset"):
+        with ImageFile(file, named) as reading:
+            assert (list(reading.images()), reading.notes) == (three[1:], [])
+            assert reading.header == "<above/>"
+    assert opened(file, "dataset/image_1") == (three[1:2], [])
+
+
+@pytest.mark.parametrize("root", ["dataset", "exam", "exam/a"])
+def test_groups_with_their_header_beside_those_without_are_noted(root, three, tmp_path):
+    for number in (1, 2):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], root=root, name=f"image_{number}")
+    with h5py.File(file, "a") as made:
+        made[f"{root}/image_1/xml"] = "<own/>"
+    note = f"{root}/image_1 has a header of its own and is not read; process or replay with --group reads it"
+    assert opened(file, root) == (three[2:], [note])
+    assert opened(file, f"{root}/image_1") == (three[1:2], [])
 
 
 def test_groups_below_the_first_level_are_named(three, tmp_path):

@@ -133,6 +133,7 @@ def test_arrays_with_times(form, tmp_path):
     for slice_, found in enumerate((first, second)):
         assert found.identity.slice_index == slice_
         assert found.geometry.spacing == pytest.approx((1.5, 1.25))
+        assert found.geometry.table is None
         assert Flag.NO_ORIENTATION in found.flags
         np.testing.assert_allclose(found.series.times_ms, TIMES)
         np.testing.assert_allclose(found.series.images, images[:, slice_], rtol=1e-6)
@@ -241,6 +242,7 @@ def test_inversion_recovery_of_bids(tmp_path):
         voxels = np.column_stack([pixels, np.full(3, slice_)])
         expected = nibabel.affines.apply_affine(affine, voxels) * (-1, -1, 1)
         np.testing.assert_allclose(found.geometry.to_patient(pixels), expected, atol=1e-4)
+        assert found.geometry.table is None
         assert found.flags == ()
     # One file finds the others of its series, and none of another subject.
     write_irt1(tmp_path, images, name="sub-02")
