@@ -256,7 +256,7 @@ def assemble(
         "flags": _flags(findings),
         "arrived": group.arrived,
         "notes": tuple(note for note in (*(note for _, note in findings), placed.note, lossy) if note),
-        "motion_corrected": metadata.recognised.corrected,
+        "motion_corrected": metadata.recognised.corrected and not as_map,
         "enhancement": metadata.enhancement,
         "enhancement_source": metadata.enhancement_source,
         "field_strength": header.field_strength or None,

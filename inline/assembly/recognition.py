@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import pairwise, zip_longest
 from typing import Final
@@ -203,7 +203,9 @@ def recognise(
         derived = "DERIVED" in type_tokens
         made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
         if maps := [each for each in made if each]:
-            return min(maps, key=lambda each: each.kind is not ImageKind.MAP)
+            best = min(maps, key=lambda each: each.kind is not ImageKind.MAP)
+            # It may be an image of a corrected series.
+            return replace(best, corrected=corrected and best.kind is ImageKind.PERHAPS_MAP)
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(ImageKind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
 

@@ -1205,6 +1205,21 @@ def test_raw_beside_motion_corrected_images_make_one_series_of_the_corrected(ind
         assert all("MOCO" in each.identity.description for each in everything)
 
 
+@pytest.mark.parametrize("meta", [{"DataRole": ["Image", "MOCO"]}, {"SequenceDescriptionAdditional": "MOCO"}])
+def test_corrected_images_named_as_a_map_whose_times_are_listed_are_a_twin(meta):
+    header = MeasurementHeader(maxima={"set": 7}, inversion_times=tuple(map(str, TIMES["5(3)3"])))
+    sent = [
+        image(100.0 * series + k, {"SequenceDescription": "T1map_MOLLI"} | (meta if series > 3 else {}),
+              set=k, image_series_index=series)
+        for series in (3, 4)
+        for k in range(8)
+    ]  # fmt: skip
+    for order in (sent, sent[8:] + sent[:8]):
+        _, (only,) = feed(order, header, AssemblySettings())
+        assert only.motion_corrected
+        assert only.series.images.min() == 400.0
+
+
 @pytest.mark.parametrize(
     ("motion", "corrected"), [("corrected", [True]), ("uncorrected", [False]), ("both", [False, True])]
 )
@@ -1393,6 +1408,7 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
     one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
     _, (only,) = feed([one])
     assert isinstance(only.series, MapSeries)
+    assert not only.motion_corrected, "nothing was fitted"
     several = [replace(one, header=replace(one.header, image_index=i)) for i in range(8)]
     several = [
         replace(each, data=np.full((16, 16), i, np.float32).tobytes()) for i, each in enumerate(several)
