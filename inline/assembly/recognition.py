@@ -55,6 +55,8 @@ _OF_PROTOCOLS: Final = frozenset(
     ("pd", "syn", "synthetic", "b1", "flip", "offset", "efficiency", "chi", "difference", "diff")
 )
 """Those that name protocols too: "MOLLI flip 35"."""
+_OF_WEIGHTED: Final = _OF_PROTOCOLS | {"psir", "r1", "r2", "segment"}
+"""Those that describe weighted images too where they are additions: "_GRAPPA_R2"."""
 _SEGMENTATION: Final = re.compile(r"segment(?:(?![a-z])|ation|ierung|mask|label)")
 """Masks and labels; "segmented" and "2 segments" describe an acquisition."""
 _OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
@@ -195,10 +197,13 @@ def recognise(
     # The images of a series whose times are listed may be phase-sensitive.
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
-    other = _STAR.search(whole) or not words.isdisjoint(_WORD.findall(whole))
-    if not acquired and (other or (alone and _SEGMENTATION.search(whole))):
+    segmentation = _SEGMENTATION if alone else None
+    others = _names_of_other(whole, words, segmentation)
+    of_map = "DERIVED" in type_tokens or any(map(_AT_END.search, (name, *added, whole)))
+    certain = others if of_map else others - _OF_WEIGHTED
+    if not acquired and (certain or _names_of_other(name, words, segmentation)):
         return "its name is that of another parameter than T1 or T2"
-    if name and not acquired:
+    if name and not acquired and not others:
         # An addition may name the map, or stand behind the name of one.
         derived = "DERIVED" in type_tokens
         made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
@@ -262,6 +267,12 @@ def _named(text: str) -> Quantity | None:
 
 def _names(quantity: Quantity, text: str) -> bool:
     return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _STAR.search(text))
+
+
+def _names_of_other(text: str, words: frozenset[str], segmentation: re.Pattern[str] | None) -> set[str]:
+    """Return the parts of a name that are those of the map of another parameter, or of a mask."""
+    patterns = (_STAR, segmentation) if segmentation else (_STAR,)
+    return words.intersection(_WORD.findall(text)).union(*(each.findall(text) for each in patterns))
 
 
 def _names_no_mapping(text: str) -> bool:

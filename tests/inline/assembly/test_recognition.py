@@ -440,3 +440,25 @@ def test_a_segmented_acquisition_is_no_mask(name):
     for types in (ORIGINAL, DERIVED, ()):
         assert kind(name, types).quantity is not None
     assert kind("MOLLI segment 2", listed=True).quantity is Quantity.T1
+
+
+ADDED = ("_GRAPPA_R2", "_PSIR", "_flip_corr", "_B1", "_segment_2", "_PD")
+
+
+@pytest.mark.parametrize("addition", ADDED)
+def test_a_word_that_a_chain_adds_describes_weighted_images_unless_a_map_is_named(addition):
+    """Times may be in ``user_int`` or in the list of the header, which name no time of the image's own."""
+    for name, listed in (("MOLLI", True), ("MOLLI", False), ("T1map_MOLLI", False)):
+        found = kind(name, additions=(addition,), listed=listed)
+        assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
+    assert kind("T1map_MOLLI", additions=(addition,), listed=True).quantity is Quantity.T1
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind("MOLLI", DERIVED, additions=(addition,)) == other
+    assert kind("MOLLI_T1", additions=(addition,)) == other
+    assert kind("MOLLI", additions=("T1", addition)) == other
+
+
+@pytest.mark.parametrize("addition", ["_T1STAR", "_ECV", "_SNR", "_mask", "_segmentation"])
+def test_a_word_that_a_chain_adds_to_maps_alone_describes_no_weighted_images(addition):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind("MOLLI", additions=(addition,)) == other
