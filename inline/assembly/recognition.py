@@ -206,7 +206,9 @@ def recognise(
     if name and not acquired and not others:
         # An addition may name the map, or stand behind the name of one.
         derived = "DERIVED" in type_tokens
-        made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
+        # Each image of a series whose times are listed may bear the addition: their number decides.
+        by_addition = _map_by_name(whole, derived=derived and not listed, listed=listed)
+        made = (_map_by_name(name, derived=derived, listed=listed), by_addition)
         if maps := [each for each in made if each]:
             best = min(maps, key=lambda each: each.kind is not ImageKind.MAP)
             # It may be an image of a corrected series.

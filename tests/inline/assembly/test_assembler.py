@@ -2053,6 +2053,17 @@ def test_a_map_beside_its_listed_series_is_one():
     assert [type(series.series) for series in ready] == [MappingSeries, MapSeries]
 
 
+def test_an_addition_makes_no_map_of_each_image_of_a_listed_series():
+    meta = {"SequenceDescription": "cardiac T1 mapping", "SequenceDescriptionAdditional": "_T1"}
+    meta["ImageType"] = "DERIVED\\PRIMARY\\M"
+    weighted = [image(i + 1.0, meta, set=i) for i in range(8)]
+    made = image(900.0, meta, image_series_index=4)
+    _, (only,) = feed(weighted, LISTED)
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    _, ready = feed([*weighted, made], LISTED)
+    assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
+
+
 def test_a_map_that_may_be_an_image_bears_the_flag_of_a_cut_stream():
     _, ready = feed([image(900.0, {"SequenceDescription": "T1 map"})], early=True)
     assert ready[0].flags == (Flag.EARLY_CLOSE,)

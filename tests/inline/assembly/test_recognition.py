@@ -406,6 +406,12 @@ def test_a_chain_may_add_the_name_of_its_map():
     assert (found.kind, found.quantity) == (ImageKind.MAP, Quantity.T1)
 
 
+@pytest.mark.parametrize(("listed", "expected"), [(True, ImageKind.PERHAPS_MAP), (False, ImageKind.MAP)])
+def test_an_addition_names_no_map_for_certain_where_the_header_lists_times(listed, expected):
+    assert kind("cardiac T1 mapping", DERIVED, additions=("_T1",), listed=listed).kind is expected
+    assert kind("MOLLI_MOCO_T1", DERIVED, additions=("_GT",), listed=listed).kind is ImageKind.MAP
+
+
 @pytest.mark.parametrize(
     "types",
     [
