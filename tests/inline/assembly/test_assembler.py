@@ -1404,6 +1404,28 @@ def test_a_mask_is_not_converted_to_a_map(largest, kind):
     assert only.series.values_ms.max() == pytest.approx(largest * 950.0)
 
 
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("largest", [1, 3])
+@pytest.mark.parametrize("background", [0.0, np.nan])
+def test_a_mask_under_the_name_of_a_map_is_none_whatever_its_background(quantity, largest, background):
+    labels = np.full((16, 16), background, np.float32)
+    labels[4:12, 4:12] = largest
+    mask = replace(image(0, {"DataRole": str(quantity)}), data=labels.tobytes())
+    _, (only,) = feed([mask])
+    assert isinstance(only, Failed)
+    assert "a mask or labels" in only.error
+    # A stated scale says what the numbers are.
+    stated = {"DataRole": str(quantity), "RescaleSlope": 300.0 if quantity is Quantity.T1 else 20.0}
+    _, (only,) = feed([replace(image(0, stated), data=labels.tobytes())])
+    assert isinstance(only.series, MapSeries)
+
+
+@pytest.mark.parametrize("empty", [0.0, np.nan])
+def test_a_map_without_a_value_is_no_mask(empty):
+    _, (only,) = feed([image(empty, {"DataRole": "T1"})])
+    assert isinstance(only.series, MapSeries)
+
+
 def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_none():
     one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
     _, (only,) = feed([one])
