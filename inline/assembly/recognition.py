@@ -219,7 +219,7 @@ def recognise(
 
 def joined(parts: Iterable[str]) -> str:
     """Return the parts of a description joined by ``_`` as in MRD's documentation; repeated ones once."""
-    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_") for part in parts))))
+    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_- ") for part in parts))))
 
 
 def _type_tokens(types: Iterable[str]) -> set[str]:

@@ -137,6 +137,11 @@ def test_the_values_of_a_description_are_one_name(key, values, kind, quantity):
             {"SequenceDescriptionAdditional": "openrecon"},
             "T1map_MOLLI-frisgo_openrecon",
         ),
+        (
+            "T1map_MOLLI",
+            {"SequenceDescriptionAdditional": ["-frisgo", "openrecon"]},
+            "T1map_MOLLI_frisgo_openrecon",
+        ),
         ("MOLLI", {"SeriesDescriptionAdditional": "mid"}, "MOLLI_mid"),
     ],
 )
