@@ -198,12 +198,12 @@ def recognise(
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
     segmentation = _SEGMENTATION if alone else None
-    others = _names_of_other(whole, words, segmentation)
+    of_others = _names_of_other(whole, words, segmentation)
     of_map = "DERIVED" in type_tokens or any(map(_AT_END.search, (name, *added, whole)))
-    certain = others if of_map else others - _OF_WEIGHTED
+    certain = of_others if of_map else of_others - _OF_WEIGHTED
     if not acquired and (certain or _names_of_other(name, words, segmentation)):
         return "its name is that of another parameter than T1 or T2"
-    if name and not acquired and not others:
+    if name and not acquired and not of_others:
         # An addition may name the map, or stand behind the name of one.
         derived = "DERIVED" in type_tokens
         # Each image of a series whose times are listed may bear the addition: their number decides.
@@ -271,7 +271,7 @@ def _names(quantity: Quantity, text: str) -> bool:
     return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _STAR.search(text))
 
 
-def _names_of_other(text: str, words: frozenset[str], segmentation: re.Pattern[str] | None) -> set[str]:
+def _names_of_other(text: str, words: frozenset[str], segmentation: re.Pattern[str] | None) -> frozenset[str]:
     """Return the parts of a name that are those of the map of another parameter, or of a mask."""
     patterns = (_STAR, segmentation) if segmentation else (_STAR,)
     return words.intersection(_WORD.findall(text)).union(*(each.findall(text) for each in patterns))
