@@ -263,7 +263,7 @@ def assemble(
         "flags": _flags(findings),
         "arrived": group.arrived,
         "notes": tuple(note for note in (*(note for _, note in findings), placed.note, lossy) if note),
-        "motion_corrected": metadata.recognised.corrected,
+        "motion_corrected": metadata.recognised.corrected and not as_map,
         "enhancement": metadata.enhancement,
         "enhancement_source": metadata.enhancement_source,
         "field_strength": header.field_strength or None,
@@ -532,9 +532,9 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
+    if (unit != "ms" or scale == Scale()) and pixels.are_labels(image):
+        raise SeriesError(f"the {quantity} map holds small whole numbers alone, as a mask or labels do")
     if unit != "ms":
-        if pixels.are_labels(image):
-            raise SeriesError(f"the {quantity} map holds small whole numbers alone, as a mask or labels do")
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")

@@ -164,7 +164,6 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     if isinstance(recognised, str):
         return recognised
-    own += protocols
     saturation_ms = number(_first(meta, _SATURATION_TIME) or "0", _LARGEST)
     saturated = saturation_ms is None or saturation_ms > 0.0
     if saturated and recognised.quantity is not Quantity.T2:
@@ -174,7 +173,10 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *dicom.texts("ContrastBolusAgent"),
         *minihead.values(head, _AGENT)[:1],
     )
-    enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
+    # A chain may append a word as "post processed", which contradicts one before it in the joined text.
+    described = (*own, *_all(meta, _DESCRIPTIONS), *protocols, *measurement)
+    enhancement, stated_by = stated_enhancement(described, agents)
+    own += protocols
     perhaps = recognised.kind is ImageKind.PERHAPS_MAP and not own_times
     as_map = recognised.kind is ImageKind.MAP or perhaps
     scale, rescale, unusable_scale = _scale(meta, dicom, as_map=as_map)

@@ -134,8 +134,9 @@ def _is_spike(image: NDArray[np.floating[Any]]) -> bool:
 
 
 def are_labels(image: Image) -> bool:
-    """Return whether the pixels are those of a mask or of labels: small whole numbers alone."""
-    return bool(np.isin(image.pixels, np.arange(_LARGEST_LABEL + 1)).all())
+    """Return whether the finite pixels are those of a mask or of labels: small whole numbers, not all 0."""
+    finite = image.pixels[np.isfinite(image.pixels)]
+    return bool(np.isin(finite, np.arange(_LARGEST_LABEL + 1)).all() and finite.any())
 
 
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:

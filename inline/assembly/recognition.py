@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import pairwise, zip_longest
 from typing import Final
@@ -55,6 +55,8 @@ _OF_PROTOCOLS: Final = frozenset(
     ("pd", "syn", "synthetic", "b1", "flip", "offset", "efficiency", "chi", "difference", "diff")
 )
 """Those that name protocols too: "MOLLI flip 35"."""
+_OF_WEIGHTED: Final = _OF_PROTOCOLS | {"psir", "r1", "r2", "segment"}
+"""Those that describe weighted images too where they are additions: "_GRAPPA_R2"."""
 _SEGMENTATION: Final = re.compile(r"segment(?:(?![a-z])|ation|ierung|mask|label)")
 """Masks and labels; "segmented" and "2 segments" describe an acquisition."""
 _OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
@@ -195,22 +197,29 @@ def recognise(
     # The images of a series whose times are listed may be phase-sensitive.
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
-    other = _STAR.search(whole) or not words.isdisjoint(_WORD.findall(whole))
-    if not acquired and (other or (alone and _SEGMENTATION.search(whole))):
+    segmentation = _SEGMENTATION if alone else None
+    of_others = _names_of_other(whole, words, segmentation)
+    of_map = "DERIVED" in type_tokens or any(map(_AT_END.search, (name, *added, whole)))
+    certain = of_others if of_map else of_others - _OF_WEIGHTED
+    if not acquired and (certain or _names_of_other(name, words, segmentation)):
         return "its name is that of another parameter than T1 or T2"
-    if name and not acquired:
+    if name and not acquired and not of_others:
         # An addition may name the map, or stand behind the name of one.
         derived = "DERIVED" in type_tokens
-        made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
+        # Each image of a series whose times are listed may bear the addition: their number decides.
+        by_addition = _map_by_name(whole, derived=derived and not listed, listed=listed)
+        made = (_map_by_name(name, derived=derived, listed=listed), by_addition)
         if maps := [each for each in made if each]:
-            return min(maps, key=lambda each: each.kind is not ImageKind.MAP)
+            best = min(maps, key=lambda each: each.kind is not ImageKind.MAP)
+            # It may be an image of a corrected series.
+            return replace(best, corrected=corrected and best.kind is ImageKind.PERHAPS_MAP)
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(ImageKind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
 
 
 def joined(parts: Iterable[str]) -> str:
     """Return the parts of a description joined by ``_`` as in MRD's documentation; repeated ones once."""
-    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_") for part in parts))))
+    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_- ") for part in parts))))
 
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
@@ -260,6 +269,12 @@ def _named(text: str) -> Quantity | None:
 
 def _names(quantity: Quantity, text: str) -> bool:
     return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _STAR.search(text))
+
+
+def _names_of_other(text: str, words: frozenset[str], segmentation: re.Pattern[str] | None) -> frozenset[str]:
+    """Return the parts of a name that are those of the map of another parameter, or of a mask."""
+    patterns = (_STAR, segmentation) if segmentation else (_STAR,)
+    return words.intersection(_WORD.findall(text)).union(*(each.findall(text) for each in patterns))
 
 
 def _names_no_mapping(text: str) -> bool:

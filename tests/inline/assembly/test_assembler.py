@@ -1205,6 +1205,21 @@ def test_raw_beside_motion_corrected_images_make_one_series_of_the_corrected(ind
         assert all("MOCO" in each.identity.description for each in everything)
 
 
+@pytest.mark.parametrize("meta", [{"DataRole": ["Image", "MOCO"]}, {"SequenceDescriptionAdditional": "MOCO"}])
+def test_corrected_images_named_as_a_map_whose_times_are_listed_are_a_twin(meta):
+    header = MeasurementHeader(maxima={"set": 7}, inversion_times=tuple(map(str, TIMES["5(3)3"])))
+    sent = [
+        image(100.0 * series + k, {"SequenceDescription": "T1map_MOLLI"} | (meta if series > 3 else {}),
+              set=k, image_series_index=series)
+        for series in (3, 4)
+        for k in range(8)
+    ]  # fmt: skip
+    for order in (sent, sent[8:] + sent[:8]):
+        _, (only,) = feed(order, header, AssemblySettings())
+        assert only.motion_corrected
+        assert only.series.images.min() == 400.0
+
+
 @pytest.mark.parametrize(
     ("motion", "corrected"), [("corrected", [True]), ("uncorrected", [False]), ("both", [False, True])]
 )
@@ -1389,10 +1404,33 @@ def test_a_mask_is_not_converted_to_a_map(largest, kind):
     assert only.series.values_ms.max() == pytest.approx(largest * 950.0)
 
 
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("largest", [1, 3])
+@pytest.mark.parametrize("background", [0.0, np.nan])
+def test_a_mask_under_the_name_of_a_map_is_none_whatever_its_background(quantity, largest, background):
+    labels = np.full((16, 16), background, np.float32)
+    labels[4:12, 4:12] = largest
+    mask = replace(image(0, {"DataRole": str(quantity)}), data=labels.tobytes())
+    _, (only,) = feed([mask])
+    assert isinstance(only, Failed)
+    assert "a mask or labels" in only.error
+    # A stated scale says what the numbers are.
+    stated = {"DataRole": str(quantity), "RescaleSlope": 300.0 if quantity is Quantity.T1 else 20.0}
+    _, (only,) = feed([replace(image(0, stated), data=labels.tobytes())])
+    assert isinstance(only.series, MapSeries)
+
+
+@pytest.mark.parametrize("empty", [0.0, np.nan])
+def test_a_map_without_a_value_is_no_mask(empty):
+    _, (only,) = feed([image(empty, {"DataRole": "T1"})])
+    assert isinstance(only.series, MapSeries)
+
+
 def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_none():
     one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
     _, (only,) = feed([one])
     assert isinstance(only.series, MapSeries)
+    assert not only.motion_corrected, "nothing was fitted"
     several = [replace(one, header=replace(one.header, image_index=i)) for i in range(8)]
     several = [
         replace(each, data=np.full((16, 16), i, np.float32).tobytes()) for i, each in enumerate(several)
@@ -2035,6 +2073,17 @@ def test_a_map_beside_its_listed_series_is_one():
     made = image(900.0, {"SequenceDescription": "MOLLI_T1"}, image_series_index=4)
     _, ready = feed([*weighted, made], LISTED)
     assert [type(series.series) for series in ready] == [MappingSeries, MapSeries]
+
+
+def test_an_addition_makes_no_map_of_each_image_of_a_listed_series():
+    meta = {"SequenceDescription": "cardiac T1 mapping", "SequenceDescriptionAdditional": "_T1"}
+    meta["ImageType"] = "DERIVED\\PRIMARY\\M"
+    weighted = [image(i + 1.0, meta, set=i) for i in range(8)]
+    made = image(900.0, meta, image_series_index=4)
+    _, (only,) = feed(weighted, LISTED)
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    _, ready = feed([*weighted, made], LISTED)
+    assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
 
 
 def test_a_map_that_may_be_an_image_bears_the_flag_of_a_cut_stream():

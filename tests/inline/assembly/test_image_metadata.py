@@ -137,6 +137,11 @@ def test_the_values_of_a_description_are_one_name(key, values, kind, quantity):
             {"SequenceDescriptionAdditional": "openrecon"},
             "T1map_MOLLI-frisgo_openrecon",
         ),
+        (
+            "T1map_MOLLI",
+            {"SequenceDescriptionAdditional": ["-frisgo", "openrecon"]},
+            "T1map_MOLLI_frisgo_openrecon",
+        ),
         ("MOLLI", {"SeriesDescriptionAdditional": "mid"}, "MOLLI_mid"),
     ],
 )
@@ -150,3 +155,21 @@ def test_words_of_contrast_and_correction_are_found_in_the_values_of_a_descripti
     assert (native.enhancement, native.recognised.corrected) == (Enhancement.NATIVE, True)
     post = read(SeriesDescription=["SA", "post", "MOLLI"])
     assert (post.enhancement, post.recognised.corrected) == (Enhancement.POST_CONTRAST, False)
+
+
+@pytest.mark.parametrize("key", ["SequenceDescription", "SeriesDescription"])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["T1map_MOLLI_native", "post processed"], Enhancement.NATIVE),
+        (["MOLLI_pre", "FIRE", "post"], Enhancement.NATIVE),
+        (["MOLLI_post", "no", "filter"], Enhancement.POST_CONTRAST),
+        (["MOLLI", "without", "contrast"], Enhancement.NATIVE),
+    ],
+)
+def test_a_later_value_of_a_description_does_not_contradict_the_first(key, values, expected):
+    assert read(**{key: values}).enhancement is expected
+    other = json.dumps(
+        {"00181030": {"Value": ["MOLLI " + ("post" if expected is Enhancement.NATIVE else "pre")]}}
+    )
+    assert read(**{key: values, "DicomJson": other}).enhancement is expected

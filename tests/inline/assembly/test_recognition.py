@@ -406,6 +406,12 @@ def test_a_chain_may_add_the_name_of_its_map():
     assert (found.kind, found.quantity) == (ImageKind.MAP, Quantity.T1)
 
 
+@pytest.mark.parametrize(("listed", "expected"), [(True, ImageKind.PERHAPS_MAP), (False, ImageKind.MAP)])
+def test_an_addition_names_no_map_for_certain_where_the_header_lists_times(listed, expected):
+    assert kind("cardiac T1 mapping", DERIVED, additions=("_T1",), listed=listed).kind is expected
+    assert kind("MOLLI_MOCO_T1", DERIVED, additions=("_GT",), listed=listed).kind is ImageKind.MAP
+
+
 @pytest.mark.parametrize(
     "types",
     [
@@ -440,3 +446,25 @@ def test_a_segmented_acquisition_is_no_mask(name):
     for types in (ORIGINAL, DERIVED, ()):
         assert kind(name, types).quantity is not None
     assert kind("MOLLI segment 2", listed=True).quantity is Quantity.T1
+
+
+ADDED = ("_GRAPPA_R2", "_PSIR", "_flip_corr", "_B1", "_segment_2", "_PD")
+
+
+@pytest.mark.parametrize("addition", ADDED)
+def test_a_word_that_a_chain_adds_describes_weighted_images_unless_a_map_is_named(addition):
+    """Times may be in ``user_int`` or in the list of the header, which name no time of the image's own."""
+    for name, listed in (("MOLLI", True), ("MOLLI", False), ("T1map_MOLLI", False)):
+        found = kind(name, additions=(addition,), listed=listed)
+        assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
+    assert kind("T1map_MOLLI", additions=(addition,), listed=True).quantity is Quantity.T1
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind("MOLLI", DERIVED, additions=(addition,)) == other
+    assert kind("MOLLI_T1", additions=(addition,)) == other
+    assert kind("MOLLI", additions=("T1", addition)) == other
+
+
+@pytest.mark.parametrize("addition", ["_T1STAR", "_ECV", "_SNR", "_mask", "_segmentation"])
+def test_a_word_that_a_chain_adds_to_maps_alone_describes_no_weighted_images(addition):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind("MOLLI", additions=(addition,)) == other
