@@ -807,6 +807,10 @@ def test_one_time_alone_is_named():
         ((10, 20, 30, 40), "T2map_GraSE", [10, 20, 30, 40]),
         ((10, 20, 30, 40), "heart", None),
         ((2.2, 4.4, 6.6, 8.8), "T2map", None),
+        (tuple(2 + 2.3 * echo for echo in range(12)), "T2map", None),  # gradient echoes to 27.3 ms
+        (tuple(range(10, 100, 10)), "T2map_GraSE", list(range(10, 100, 10))),
+        ((6, 12, 18, 24, 30, 36), "T2map", [6, 12, 18, 24, 30, 36]),
+        ((2, 6, 10, 14, 18, 40), "T2map", [2, 6, 10, 14, 18, 40]),
         ((1.1, 1.1, 1.1, 1.1), "T2map", None),
     ],
 )
