@@ -33,7 +33,7 @@ from model.evaluation.evaluate import SATURATED, compare, summarise
 from model.frame import FRAME_MM
 from model.host import computes_bfloat16
 from model.synthesis.contrast import MOSTLY_MAPS
-from model.training.ring import Ring, Slices
+from model.training.ring import Ring, StepSlices
 from model.training.split import seen_in_training, seen_note
 from model.training.timed import CPU, Learner, start_network
 from model.unet import UNet
@@ -85,7 +85,7 @@ def drawn_inside(labels: Tensor) -> Tensor:
     return torch.from_numpy(drawn)
 
 
-def train_variant(variant: Variant, start: Path, batches: Sequence[Slices]) -> UNet:
+def train_variant(variant: Variant, start: Path, batches: Sequence[StepSlices]) -> UNet:
     """Return the mean of the weights after a step on each batch."""
     torch.manual_seed(1)
     network = start_network(start if variant.start else None, insertions=variant.insertions)

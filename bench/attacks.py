@@ -23,7 +23,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from bench.watched import RESULTS_FROM, Address, Measurement, Tally, receive
+from bench.watched import RESULTS_FROM, Address, ClientTally, Measurement, receive
 from inline.emit.publisher import subscribe
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
@@ -141,7 +141,7 @@ def surrogates(target: Target) -> Observation:
             _talk(target.server.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
         # The results of the good client are published as well: there is no silence to wait for.
         published(subscriber, 2.0)
-        Tally().send(target.server.address, target.measurement)
+        ClientTally().send(target.server.address, target.measurement)
         after, expected = published(subscriber, 2.0), target.measurement.slices
     text = f"{after} results published after it, of {expected} slices at least"
     return Observation(text, after >= expected)
@@ -285,7 +285,7 @@ def announced(target: Target) -> Observation:
 
 def crowd(target: Target, clients: int = 200) -> Observation:
     """Connect two hundred good clients at once."""
-    tallies = [Tally() for _ in range(clients)]
+    tallies = [ClientTally() for _ in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         for tally in tallies:
             pool.submit(tally.send, target.server.address, target.measurement, timeout_s=240.0)

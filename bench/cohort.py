@@ -20,9 +20,9 @@ from bench.watched import usage
 from inline.cli.tables import print_columns, print_lines
 from inline.cohort.cluster import connected, process_all
 from inline.cohort.discover import discover
-from inline.cohort.provenance import Provenance
+from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store
-from inline.cohort.task import Outcome, Task
+from inline.cohort.task import CohortTask, TaskOutcome
 from inline.cohort.worker import PipelinePlugin
 from inline.engine_selection import build_pipeline
 from inline.mrd.files import write_images
@@ -112,7 +112,7 @@ def _run(
         ``memory``: of the worker that has grown most, once settled and at the end; ``digest`` of all results;
         ``engines``: number of results by the engine that made them.
     """
-    task = Task(settings, Provenance.of(settings), out)
+    task = CohortTask(settings, CohortProvenance.of(settings), out)
     found = discover(root).examinations
     store, counts = Store(out), Counter[str]()
     store.begin(root, task.provenance, settings)
@@ -122,7 +122,7 @@ def _run(
     first = last = start
     with connected(workers) as client:
 
-        def done(outcome: Outcome) -> None:
+        def done(outcome: TaskOutcome) -> None:
             nonlocal first, last
             last = time.monotonic()
             first = last if not counts else first

@@ -15,7 +15,7 @@ from bench.values import percentiles, write_results
 from bench.watched import usage
 from inline.cli.tables import print_lines, print_values
 from inline.contouring.segment import contour_slice
-from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
+from inline.engine_selection import gate_report, load_engine, preferred, reference_of, weights_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.self_test import run_self_test
@@ -42,7 +42,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         order; ``chosen``: the first engine of it that runs.
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    tensors, weights = load_weights(settings)
+    tensors, weights = weights_of(settings)
     reference = reference_of(tensors, weights)
     engines: dict[EngineName, Engine] = {}
     missing: dict[str, str] = {}
@@ -117,7 +117,7 @@ def _memory_mib(name: EngineName, settings: Settings) -> float:
 
 def _grown_mib(name: EngineName, settings: Settings) -> float:
     before = _resident_mib()
-    engine = load_engine(name, *load_weights(settings))
+    engine = load_engine(name, *weights_of(settings))
     engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
     return _resident_mib() - before
 

@@ -74,38 +74,12 @@ def against_readers(
     Raises:
         CaseError: the folder cannot be used, or has no case of the part.
     """
-
     slices, engine = in_part(read_slices(folder, kind), part), running.engine
     seen = seen_in_training((each.case for each in slices), weights)
     outcomes, labels = evaluation.evaluate(
         slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
     )
-    summaries: dict[str, dict[str, float]] = {}
-    notes = []
-    for name, chosen in _groups(slices, outcomes).items():
-        group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
-        estimated = evaluation.label_shift(group)
-        shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
-        summaries[name] = evaluation.summarise(members) | shift
-        notes += [f"{name}: {line}" for line in evaluation.left_out_note(summaries[name])]
-        offset = evaluation.systematic_offset(members)
-        if offset is not None:
-            corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
-            summaries[f"{name}, {OFFSET_CORRECTED}"] = evaluation.summarise(corrected) | shift
-            note = (
-                f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
-                "labels may be displaced against each other."
-            )
-            # Labels without a myocardium on any slice have none.
-            if np.isfinite(estimated).all():
-                shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
-                summaries[f"{name}, {SHIFTED_READERS}"] = shifted
-                note += (
-                    " By the intensities, the reader's labels lie "
-                    f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
-                    f"with the labels as drawn is {shifted['dice']:.3f}."
-                )
-            notes.append(note)
+    summaries, notes = summarise_groups(slices, outcomes, labels)
     units = [unit for in_ms, unit in _UNIT.items() if any(each.in_ms is in_ms for each in slices)]
     references = first_readers(slices)
     about = {
@@ -142,6 +116,48 @@ def against_readers(
     if plots is not None:
         print_lines(f"figures: {plots}")
     return summaries
+
+
+def summarise_groups(
+    slices: Sequence[LabelledSlice], outcomes: Sequence[Outcome], labels: Sequence[NDArray[np.uint8]]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Return the summaries of each group of slices, and remarks on them.
+
+    Where contours and labels are displaced against each other, a group has those without its offset too.
+
+    Args:
+        slices: with the labels of their reader.
+        outcomes: of each slice.
+        labels: of each slice, by the network.
+    """
+    summaries: dict[str, dict[str, float]] = {}
+    notes = []
+    for name, chosen in _groups(slices, outcomes).items():
+        group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
+        estimated = evaluation.label_shift(group)
+        shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
+        summaries[name] = evaluation.summarise(members) | shift
+        notes += [f"{name}: {line}" for line in evaluation.left_out_note(summaries[name])]
+        offset = evaluation.systematic_offset(members)
+        if offset is None:
+            continue
+        corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
+        summaries[f"{name}, {OFFSET_CORRECTED}"] = evaluation.summarise(corrected) | shift
+        note = (
+            f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
+            "labels may be displaced against each other."
+        )
+        # Labels without a myocardium on any slice have none.
+        if np.isfinite(estimated).all():
+            shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
+            summaries[f"{name}, {SHIFTED_READERS}"] = shifted
+            note += (
+                " By the intensities, the reader's labels lie "
+                f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
+                f"with the labels as drawn is {shifted['dice']:.3f}."
+            )
+        notes.append(note)
+    return summaries, notes
 
 
 def against_truth(

@@ -24,7 +24,7 @@ import typer
 from bench import attacks
 from bench.attacks import Observation, Target
 from bench.values import percentiles, write_results
-from bench.watched import Address, Measurement, Tally, usage
+from bench.watched import Address, ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_lines, print_values
@@ -94,9 +94,9 @@ def _lower_priority() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
-def _send(address: Address, measurement: Measurement, seconds: float, over: threading.Event) -> Tally:
+def _send(address: Address, measurement: Measurement, seconds: float, over: threading.Event) -> ClientTally:
     """Send measurements for some seconds, at most until the attack is over; at least one."""
-    tally, end = Tally(), time.monotonic() + seconds
+    tally, end = ClientTally(), time.monotonic() + seconds
     while not tally.measurements or (time.monotonic() < end and not over.is_set()):
         tally.send(address, measurement)
     return tally
@@ -119,7 +119,7 @@ def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> dict[s
         exit code (None where it had to be killed).
     """
     start = time.monotonic()
-    alone, beside, after = Tally(), Tally(), Tally()
+    alone, beside, after = ClientTally(), ClientTally(), ClientTally()
     with (
         tempfile.NamedTemporaryFile("w", suffix=".toml") as settings,
         # The good client has a process of its own, which the work of the attacker must not slow down.

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from bench.values import write_results
-from bench.watched import Measurement, Tally, usage
+from bench.watched import ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_columns, print_values
@@ -61,7 +61,7 @@ def memory(examination: Measurement, slices: int, arguments: tuple[str, ...] = (
     with started_server(arguments) as server:
         started_s = time.monotonic() - start
         time.sleep(_QUIET_S)
-        idle, tally = usage(server.process.pid), Tally()
+        idle, tally = usage(server.process.pid), ClientTally()
         while tally.results < slices:
             before = tally.results
             tally.send(server.address, examination)

@@ -22,7 +22,7 @@ from calibration.slices import map_slices
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_lines, print_values
-from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
+from inline.engine_selection import ON_GPU, load_engine, preferred, weights_of
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
@@ -61,7 +61,7 @@ class CompiledTorch:
 
 def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]]]:
     """Yield name and maker of each engine, the reference first."""
-    tensors, weights = load_weights(Settings())
+    tensors, weights = weights_of(Settings())
     yield EAGER, lambda: TorchEngine(network_of(tensors).to(device))
     yield CompiledTorch.name, lambda: CompiledTorch(network_of(tensors), device)
     for name in preferred():

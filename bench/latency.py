@@ -20,8 +20,8 @@ from inline.data.errors import MyostreamError
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Message, Text
 from inline.mrd.protocol import encode
 from inline.replay.local_server import started_server
+from inline.replay.replies import records, without_result
 from inline.replay.results import Record
-from inline.replay.run import records, without_result
 
 _FASTER: Final = 10.0
 _LONGEST_S: Final = 86_400.0

@@ -15,7 +15,7 @@ from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_values
 from model.relaxometry.molli import fit_molli
-from model.relaxometry.noise import Noise, molli_noise, t2prep_noise
+from model.relaxometry.noise import molli_noise, t2prep_noise
 from model.relaxometry.t2prep import fit_t2prep
 from model.synthesis.sequences import Molli, molli_signals
 from model.synthesis.tissues import TissueValues
@@ -43,7 +43,8 @@ def measure() -> dict[str, dict[str, float]]:
             error = _median(images, times, t1=t1) / truth - 1.0
             estimate = molli_noise if t1 else t2prep_noise
             found = [estimate(ring, times) for ring in np.split(images, _RINGS, axis=1)]
-            row |= {f"error_{snr}": 100.0 * error, f"estimate_{snr}": 100.0 * _bias(found)}
+            bias = float(np.median([each.bias for each in found if each is not None]))
+            row |= {f"error_{snr}": 100.0 * error, f"estimate_{snr}": 100.0 * bias}
         rows[name] = row
     return rows
 
@@ -78,10 +79,6 @@ def _median(images: NDArray[np.floating[Any]], times: Array, *, t1: bool, signed
         return float(np.median(molli.t1[~molli.failed]))
     t2 = fit_t2prep(images, times)
     return float(np.median(t2.t2[~t2.failed]))
-
-
-def _bias(found: list[Noise | None]) -> float:
-    return float(np.median([each.bias for each in found if each is not None]))
 
 
 def main(json_file: JsonFile = None) -> None:

@@ -161,8 +161,8 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
     )
 
 
-def _match(pattern: re.Pattern[str], server: StartedServer, timeout_s: float = 10.0) -> re.Match[str]:
-    end = time.monotonic() + timeout_s
+def _match(pattern: re.Pattern[str], server: StartedServer) -> re.Match[str]:
+    end = time.monotonic() + 10.0
     while (found := pattern.search(server.log_text())) is None:
         if time.monotonic() > end:
             raise MyostreamError(f"the server did not print {pattern.pattern}")

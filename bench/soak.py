@@ -26,7 +26,7 @@ import typer
 from bench.attacks import break_off, published
 from bench.cli import Engine, PlotFile
 from bench.values import draw_curves, percentiles, write_results
-from bench.watched import Measurement, Tally, usage
+from bench.watched import ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_columns, print_lines, print_values
@@ -78,7 +78,7 @@ def measure(
         Measurement.simulate(3, 192, post_contrast=True),
     ]
     with started_server(["--engine", engine, *_OBSERVED]) as server:
-        Tally().send(server.address, sent[0])  # threads and caches of the first slice
+        ClientTally().send(server.address, sent[0])  # threads and caches of the first slice
         time.sleep(_QUIET_S)
         before = _usage(server)
         tally, taken, broken_off, received = _run(server, sent, slices, samples)
@@ -111,16 +111,16 @@ def measure(
 
 def _run(
     server: StartedServer, sent: Sequence[Measurement], slices: int, samples: int
-) -> tuple[Tally, list[dict[str, Any]], int, int]:
+) -> tuple[ClientTally, list[dict[str, Any]], int, int]:
     """Return the counts of the good clients, the samples, and the numbers of broken connections and results.
 
     A sample has ``seconds`` since the first slice, ``slices`` (maps received so far), ``held`` (resources of
     the server), and ``latency_s``: percentiles of the measurements' durations since the previous sample.
     """
-    tallies = [Tally() for _ in range(_CLIENTS)]
+    tallies = [ClientTally() for _ in range(_CLIENTS)]
     over = threading.Event()
 
-    def good_client(tally: Tally) -> None:
+    def good_client(tally: ClientTally) -> None:
         while sum(each.expected for each in tallies) < slices:
             tally.send(server.address, sent[tally.measurements % len(sent)], timeout_s=120.0)
 
@@ -168,7 +168,7 @@ def _run(
             taken.append(sample())
         finally:
             over.set()
-    return sum(tallies, Tally()), taken, broken.result(), received.result()
+    return sum(tallies, ClientTally()), taken, broken.result(), received.result()
 
 
 def _address(server: StartedServer, name: str) -> str:

@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.values import PERCENTILES, percentiles, write_results
-from bench.watched import Tally, make_stream, usage
+from bench.watched import ClientTally, make_stream, usage
 from inline.cli.tables import print_columns, print_lines, print_values
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
-from inline.replay.run import records
+from inline.replay.replies import records
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours alone (Kalapos et al. 2023)."""
@@ -92,7 +92,7 @@ def _run(address: tuple[str, int], header: str, shares: list[list[Image]], confi
     with ThreadPoolExecutor(len(shares)) as pool:
         exchanges = list(pool.map(client, range(len(shares))))
     seconds = max(last) - min(result.first_sent for result in exchanges)
-    tally, stages = Tally(), defaultdict[str, list[float]](list)
+    tally, stages = ClientTally(), defaultdict[str, list[float]](list)
     for share, result in zip(shares, exchanges, strict=True):
         tally.count(share, result.images)
         for record, _ in records(result.images):

@@ -15,7 +15,7 @@ from inline.data.errors import MyostreamError, ProtocolError
 from inline.mrd.messages import Image, Message
 from inline.mrd.protocol import Decoder
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 from model.synthesis.contrast_agent import USUAL_AGENT
 
@@ -122,7 +122,7 @@ class Measurement:
 
 
 @dataclass
-class Tally:
+class ClientTally:
     """Counts of a good client.
 
     Attributes:
@@ -149,9 +149,9 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: ClientTally) -> ClientTally:
         """Return the sums of the counts of two."""
-        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+        return ClientTally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def send(self, address: Address, measurement: Measurement, *, timeout_s: float = 60.0) -> None:
         """Send a measurement and compare what comes back, message by message."""

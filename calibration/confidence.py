@@ -36,8 +36,7 @@ from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import CaseError, LabelledSlice, first_readers, first_readers_note, read_kinds
 from model.evaluation.metrics import dice
-from model.evaluation.readers import Spread, find_borders, make_readers
-from model.evaluation.readers import draw as draw_labels
+from model.evaluation.readers import Spread, draw_labels, find_borders, make_readers
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text

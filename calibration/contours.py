@@ -275,12 +275,7 @@ def calibrate(
             f"{data}: on none of {len(slices)} slices do contours and labels show the same heart"
             f"{left_out_too}; give maps in ms (t1_ms, t2_ms) and contours drawn on them"
         )
-    fitted = fit(cases.values())
-    names = dict.fromkeys(each.slice_.case for each in measured)
-    conventions = left_out(cases, names)
-    before = summarise(outcomes(measured, dict.fromkeys(names, settings.contours.offsets)))
-    after = summarise(outcomes(measured, conventions))
-    apart = readers_apart(measured)
+    found, problems = report(measured, cases, settings.contours.offsets)
     figures = {
         "host": describe_host(),
         "engine": engine,
@@ -290,8 +285,35 @@ def calibrate(
         "seen_in_training": seen,
         "first_readers": first_readers(slices),
         "saturated": saturated,
+        **found,
+    }
+    if json_file is not None:
+        write_json(json_file, figures)
+    if output is not None:
+        write_text(output, settings_text(figures))
+    show(figures, problems)
+    if output is not None:
+        print_lines(f"Use it with --settings {output}")
+    return figures
+
+
+def report(
+    measured: Sequence[Measured], cases: dict[str, ContourOffsets], as_set: ContourOffsets
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the fitted convention, the agreement before and after, and the warnings on the fit.
+
+    Args:
+        measured: all slices, with or without offsets.
+        cases: offsets of each case (:func:`case_offsets`), of at least one.
+        as_set: convention in use.
+    """
+    fitted = fit(cases.values())
+    names = dict.fromkeys(each.slice_.case for each in measured)
+    conventions = left_out(cases, names)
+    apart = readers_apart(measured)
+    figures = {
         "without_offsets": sum(not each.offsets for each in measured),
-        "as_set": settings.contours.offsets._asdict(),
+        "as_set": as_set._asdict(),
         "fitted": {name: asdict(each) for name, each in zip(("endo", "epi"), fitted, strict=True)},
         "cases": {
             name: {
@@ -302,17 +324,10 @@ def calibrate(
             for name in names
         },
         "readers_apart": apart._asdict() if apart else None,
-        "before": before,
-        "after": after,
+        "before": summarise(outcomes(measured, dict.fromkeys(names, as_set))),
+        "after": summarise(outcomes(measured, conventions)),
     }
-    if json_file is not None:
-        write_json(json_file, figures)
-    if output is not None:
-        write_text(output, settings_text(figures))
-    show(figures, warnings(cases, fitted, apart))
-    if output is not None:
-        print_lines(f"Use it with --settings {output}")
-    return figures
+    return figures, warnings(cases, fitted, apart)
 
 
 def warnings(

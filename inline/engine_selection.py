@@ -19,8 +19,7 @@ from model.engines.int8_model import find_int8
 from model.engines.magnifying import MagnifyingEngine
 from model.engines.self_test import Reference
 from model.host import computes_bfloat16, gpu_present, use_one_blas_thread
-from model.weights import DEFAULT, WeightsError, network_of
-from model.weights import load_weights as read_weights
+from model.weights import DEFAULT, WeightsError, load_weights, network_of
 
 ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _IN_TORCH: Final = (*ON_GPU, "torch")
@@ -66,7 +65,7 @@ def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEn
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
-    tensors, weights = load_weights(settings)
+    tensors, weights = weights_of(settings)
     reference = reference_of(tensors, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     makers = [
@@ -78,7 +77,7 @@ def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEn
         raise ConfigurationError(str(error)) from error
 
 
-def load_weights(settings: Settings) -> tuple[Tensors, Path]:
+def weights_of(settings: Settings) -> tuple[Tensors, Path]:
     """Return the tensors of the network and the folder that they were read from.
 
     Raises:
@@ -86,7 +85,7 @@ def load_weights(settings: Settings) -> tuple[Tensors, Path]:
     """
     weights = settings.weights or DEFAULT
     try:
-        return read_weights(weights), weights
+        return load_weights(weights), weights
     except WeightsError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -318,6 +318,9 @@ class Pipeline:
             reference, points_note = slice_reference(
                 empty.geometry, borders.insertions, borders.contours, stated
             )
+            if points_note and not borders.insertions.objection:
+                # Either may be wrong: points of a mirrored image, or directions of a header.
+                flags.append(Flag.CONTRADICTORY_GEOMETRY)
             regions: tuple[RegionValues, ...] = ()
             left_out = ""
             if contours is not None:

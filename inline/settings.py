@@ -9,9 +9,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -43,8 +44,19 @@ _SERVICE: Final = re.compile(r"(tcp|udp|sctp)://")
 
 FURTHEST_MM: Final = 5.0
 """Largest distance of a contour from the border of the wall: half a normal wall."""
-_AE_TITLE: Final = r"^[ -\[\]-~]{0,16}$"
+_AE_TITLE: Final = re.compile(r"[ -\[\]-~]{0,16}")
 """Form of an AE title (PS3.5 6.2): printable, without a backslash."""
+
+
+def _check_ae_title(title: str) -> str:
+    if not _AE_TITLE.fullmatch(title):
+        raise ValueError(
+            "an AE title has at most 16 characters, which are printable ASCII without a backslash"
+        )
+    return title
+
+
+_AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 
 
 class _Frozen(BaseModel):
@@ -269,7 +281,7 @@ class DicomDestination(_Frozen):
     """
 
     name: str = Field(min_length=1, max_length=64)
-    ae_title: str = Field("", pattern=_AE_TITLE)
+    ae_title: _AETitle = ""
     host: str = ""
     port: int = Field(104, ge=1, le=65535)
     tls: bool = False
@@ -313,7 +325,7 @@ class DicomSettings(_Frozen):
         tls_ca: file (PEM) of the authorities that certificates of senders and destinations must come from.
     """
 
-    ae_title: str = Field("MYOSTREAM", pattern=_AE_TITLE, min_length=1)
+    ae_title: _AETitle = Field("MYOSTREAM", min_length=1)
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
     calling_ae_titles: tuple[str, ...] = ()
@@ -500,6 +512,8 @@ def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
         return f"{name}{stated}: {problem.removeprefix('Value error, ')}"
     missing, known = f"there is no setting {name!r}{stated}", list(_names(Settings))
     section, _, last = name.rpartition(".")
+    if section and last in known and not any(each.startswith(f"{last}.") for each in known):
+        return f"{missing}; did you mean {last!r}, above all sections?"
     beside = [each.removeprefix(f"{section}.") for each in known if each.startswith(f"{section}.")]
     if section and beside:  # the name of the section would make any two names similar
         close = [f"{section}.{each}" for each in difflib.get_close_matches(last, beside, 1)]

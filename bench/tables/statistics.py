@@ -23,7 +23,7 @@ Groups = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GroupTest:
     """Test of the differences between groups.
 
     Attributes:
@@ -49,29 +49,29 @@ class Correlation:
     targets: int
 
 
-def welch(groups: Groups) -> Comparison:
+def welch(groups: Groups) -> GroupTest:
     """Return Welch's ANOVA, and Games-Howell between the groups (unequal variances)."""
     name = "Welch's ANOVA, Games-Howell"
     frame = _frame(groups)
     if frame is None or (frame.groupby("group")["value"].std() == 0).any():
-        return Comparison(name)
+        return GroupTest(name)
     p = float(pingouin.welch_anova(data=frame, dv="value", between="group")["p_unc"].iloc[0])
     table = pingouin.pairwise_gameshowell(data=frame, dv="value", between="group")
     pairs = dict(zip(zip(table["A"], table["B"], strict=True), map(float, table["pval"]), strict=True))
-    return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
+    return GroupTest(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
-def kruskal(groups: Groups) -> Comparison:
+def kruskal(groups: Groups) -> GroupTest:
     """Return Kruskal-Wallis, and Dwass-Steel-Critchlow-Fligner between the groups (any distribution)."""
     name = "Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner"
     frame = _frame(groups)
     if frame is None or frame["value"].nunique() < 2:
-        return Comparison(name)
+        return GroupTest(name)
     p = float(stats.kruskal(*(values for _, values in frame.groupby("group")["value"])).pvalue)
     # Two groups whose values are all ties have no p.
     table = scikit_posthocs.posthoc_dscf(frame, val_col="value", group_col="group", sort=True).fillna(1.0)
     pairs = {(a, b): float(table.loc[a, b]) for a, b in itertools.combinations(table.index, 2)}
-    return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
+    return GroupTest(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
 def letters(pairs: Mapping[tuple[str, str], float], order: Sequence[str]) -> dict[str, str]:

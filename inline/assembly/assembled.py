@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
-from inline.assembly.group import SHORTEST, Group
+from inline.assembly.group import NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.repetition import NEAR_MS, SAME_MS, ascending
 from inline.assembly.times import ROUNDING_MS, Milliseconds, within_a_heartbeat
 from inline.assembly.timing import Remark, timing
 from inline.data.client_text import foreign, message
@@ -224,7 +226,9 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
+        placed = read_geometry(
+            last, metadata.plane, metadata.unusable_spacing, header.recon_spaces, metadata.directions
+        )
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
@@ -328,7 +332,7 @@ def _weighted_images(
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _first_anew(group, ms):
+    if note := _first_anew(group, ms) or _mixed(group, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
@@ -420,6 +424,37 @@ def _first_anew(group: Group, ms: Milliseconds) -> str:
     )
 
 
+def _mixed(group: Group, ms: Milliseconds) -> str:
+    """Return that the images seem to be those of two acquisitions; empty if they do not.
+
+    Two of them have the same time and the same counters but the image index, and follow each other, or all
+    images are such pairs. Counters that begin again at an inversion of the same nominal time fall before it,
+    and no scheme has inversions of equal length alone. Where no other counter runs, equal times are those of
+    averages.
+
+    Args:
+        group: images of the slice.
+        ms: times in the order of arrival.
+    """
+    near = min(SAME_MS[group.quantity], NEAR_MS)
+    counters = zip(*(group.counter(name) for name in NUMBERING if name != "image_index"), strict=True)
+    timed = [(each, time) for each, time in zip(counters, ms, strict=True) if time is not None]
+
+    def alike(images: list[tuple[tuple[int, ...], float]]) -> list[bool]:
+        return [one == two and abs(later - time) <= near for (one, time), (two, later) in pairwise(images)]
+
+    in_turn = any(alike(timed[: ascending([each for each, _ in timed])]))
+    beside = [False, *alike(sorted(timed)), False]
+    all_twice = all(before or after for before, after in pairwise(beside))
+    if len({each for each, _ in timed}) < 2 or not (in_turn or all_twice):
+        return ""
+    return (
+        "Images differ in the image index, not in time or another counter, and all are fitted. They may be "
+        "averages, or those of two acquisitions, or as acquired and corrected, whose map is a mixture. "
+        "Send each acquisition as its own series, and number averages by the counter average."
+    )
+
+
 def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySettings) -> str:
     """Return why a series seems to lack images although none is known to be missing; empty if it does not.
 
@@ -464,12 +499,14 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
+        if pixels.are_labels(image):
+            raise SeriesError(f"the {quantity} map holds small whole numbers alone, as a mask or labels do")
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
         why = (
-            "To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
-            f"or the setting assembly.{quantity.lower()}_map_scale."
+            "To be sure, state its scale: in NIfTI by Units of the sidecar, else by the attribute "
+            f"RescaleSlope or the setting assembly.{quantity.lower()}_map_scale."
             if stated is None
             else f"The scale that it states (slope {scale.slope:g}) gives values that no tissue has in ms."
         )

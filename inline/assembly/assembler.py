@@ -16,7 +16,7 @@ from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_la
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
-from inline.assembly.recognition import Kind
+from inline.assembly.recognition import ImageKind
 from inline.assembly.repetition import (
     BREAK_S,
     after_a_pause,
@@ -35,7 +35,7 @@ from inline.assembly.times import (
     listed,
     within_a_heartbeat,
 )
-from inline.assembly.twins import Acquisition, Twins
+from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.recent import Recent
@@ -55,9 +55,16 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
+_OF_STATED: Final = "{} of {} images came."
 _PERHAPS_WHOLE: Final = (
     "{} images came of the {} that the header's limits state. The limit may be that of the {} series alone; "
     "then none is missing."
+)
+_OPEN_TOO_LONG: Final = (
+    "The series was open for {:g} s (setting assembly.open_s): images that came later are not in this map."
+)
+_TOO_MANY_OPEN: Final = (
+    "More than {} images waited (setting assembly.open_images): later ones of the slice are not in this map."
 )
 
 MEMORY: Final = "memory limit of the connection reached"
@@ -262,7 +269,7 @@ class SeriesAssembler:
         if isinstance(metadata, str):
             _count(self._unused, metadata)
             return []
-        if metadata.recognised.kind is Kind.MAP:
+        if metadata.recognised.kind is ImageKind.MAP:
             return self._add_map(image, metadata, now)
         quantity = self._quantity(metadata)
         corrected = "" if metadata.recognised.corrected else "not "
@@ -317,7 +324,8 @@ class SeriesAssembler:
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
-            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
+            note = _TOO_MANY_OPEN.format(self._settings.open_images)
+            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now, (note,))
         return ready
 
     def _add_map(self, image: Image, metadata: ImageMetadata, now: float) -> list[Assembled]:
@@ -341,7 +349,8 @@ class SeriesAssembler:
         for key, group in list(self._groups.items()):
             quiet = now - group.arrived
             if now - group.began >= settings.open_s:
-                ready += self._give_up(key, (Flag.MISSING_IMAGES,), now)
+                note = _OPEN_TOO_LONG.format(settings.open_s)
+                ready += self._give_up(key, (Flag.MISSING_IMAGES,), now, (note,))
             elif quiet >= shortest:
                 known = self._expected(group) is not None and not self._perhaps_map(group)
                 if quiet >= (settings.patience_s if known else settings.idle_s):
@@ -425,7 +434,7 @@ class SeriesAssembler:
         images with times of their own, the name of the header is that of their series.
         """
         kind = group.metadata[0].recognised.kind
-        if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
+        if len(group.images) > 1 or group.ambiguous or kind is not ImageKind.PERHAPS_MAP:
             return False
         if group.quantity in self._timed:
             return bool(group.metadata[0].name)
@@ -543,7 +552,7 @@ class SeriesAssembler:
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         stamps = [stamp for stamp in past_midnight(group.counter("acquisition_time_stamp")) if stamp] or [0]
-        acquisition = Acquisition(
+        acquisition = SeriesAcquisition(
             place, times, assembled.motion_corrected, (min(stamps), max(stamps)), assembled.enhancement
         )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
@@ -559,7 +568,9 @@ class SeriesAssembler:
         self._series += len(complete)
         return complete
 
-    def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
+    def _give_up(
+        self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
+    ) -> list[Assembled]:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
         group.settle()
@@ -576,14 +587,15 @@ class SeriesAssembler:
         if not mapping:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
-            unnamed = came == 1 and kind is Kind.PERHAPS_MAP and group.quantity in self._timed
+            unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
             self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
             return []
-        notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-            if expected is not None and self._is_perhaps_others(expected, group):
-                notes = (_PERHAPS_WHOLE.format(came, expected, _other(group.quantity)),)
+            if expected is not None:
+                perhaps = self._is_perhaps_others(expected, group)
+                note = _PERHAPS_WHOLE if perhaps else _OF_STATED
+                notes = (*notes, note.format(came, expected, _other(group.quantity)))
         return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
 
     def _take_out(self, key: _Key) -> _OpenGroup:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inline.data.geometry import perpendicular, usable_spacing
-from inline.elements.header import Header
+from inline.elements.header import DicomHeader
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
@@ -47,7 +47,7 @@ _MOST_ELEMENTS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class JsonHeader(Header):
+class JsonHeader(DicomHeader):
     """Attributes of one image in JSON.
 
     Attributes:
@@ -130,7 +130,7 @@ def elements(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, list[An
     return {tag: {"Value": kept} for tag, kept in stated.items() if kept}
 
 
-def plane(header: Header) -> DicomPlane | None:
+def plane(header: DicomHeader) -> DicomPlane | None:
     """Return the image plane; None without a usable PixelSpacing."""
     spacing = header.numbers("PixelSpacing", 2)
     if spacing is None or not usable_spacing(spacing):

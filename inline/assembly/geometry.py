@@ -1,4 +1,4 @@
-"""Geometry of images from their MRD headers and, where those are kept beside them, their DICOM headers."""
+"""Geometry of images from their MRD headers, their attributes and, where kept beside them, DICOM headers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from inline.data.errors import SeriesError
 from inline.data.geometry import SliceGeometry, perpendicular, usable_spacing
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader, Triple
+from inline.mrd.meta import Meta
+from inline.mrd.text import number
+
+Directions = tuple[Triple, Triple]
 
 _SAME_SIZE: Final = 0.01
 """Tolerated relative difference of two pixel sizes: header fields have 32 bits, texts few digits."""
@@ -25,8 +29,15 @@ _TOLERANCE_MM: Final = 1.95
 """Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
 _PARALLEL: Final = 0.999
 """Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
+_SAME_DIRECTION: Final = 0.02
+"""Difference of cosines that is rounding of their texts; the header has more digits."""
 _REMEMBERED: Final = 512
 """Latest planes that an image is compared with; bounds the time for an image."""
+_OTHER_PLANE: Final = (
+    "ImageRowDir and ImageColumnDir of the images lie in another plane than read_dir and phase_dir of their "
+    "headers. The latter are used: check which are right, since septum, segments and patient coordinates "
+    "depend on them."
+)
 _NO_POSITION: Final = (
     "The position ({:g}, {:g}, {:g}) of the image headers is not finite: it gives no level, and contours "
     "have no patient coordinates."
@@ -44,8 +55,8 @@ class Placed:
     Attributes:
         geometry: its plane.
         header: the image's header with that field of view and position.
-        contradiction: difference between the image's header and DICOM or the measurement's header, as a
-            sentence; empty where they agree.
+        contradiction: difference between the image's header and DICOM, its attributes or the measurement's
+            header, in sentences; empty where they agree.
         note: a sentence on a position that cannot be used, or empty.
     """
 
@@ -55,11 +66,27 @@ class Placed:
     note: str = ""
 
 
+def stated_directions(meta: Meta) -> Directions | None:
+    """Return the directions by ``ImageRowDir`` and ``ImageColumnDir``; None where they are not both usable.
+
+    ``read_dir`` and ``phase_dir`` stay those of the acquisition where a reconstruction flips or turns the
+    image (ismrmrd, ``doc/mrd_image_data.md``).
+    """
+    row, column = (_triple_of(meta.get(name, ())) for name in ("ImageRowDir", "ImageColumnDir"))
+    return (row, column) if row and column and perpendicular(row, column) else None
+
+
+def _triple_of(texts: Sequence[str]) -> Triple | None:
+    values = [value for text in texts if (value := number(text, 2.0)) is not None]
+    return _triple(values) if len(values) == len(texts) == 3 else None
+
+
 def read_geometry(
     header: ImageHeader,
     dicom: DicomPlane | None = None,
     unusable: str = "",
     spaces: Sequence[ReconSpace] = (),
+    stated: Directions | None = None,
 ) -> Placed:
     """Return the geometry of an image; what DICOM states wins over the MRD header.
 
@@ -71,6 +98,7 @@ def read_geometry(
         dicom: plane by DICOM; None without.
         unusable: PixelSpacing of DICOM that is no pixel size, for the error message; or empty.
         spaces: reconstructed spaces of the measurement's header, to compare with where there is no DICOM.
+        stated: directions by the image's attributes, used where DICOM states none.
 
     Raises:
         SeriesError: there is no usable pixel size.
@@ -102,6 +130,7 @@ def read_geometry(
     else:
         contradiction = _contradiction((columns, rows), spacing, spaces)
     row, column, position = header.read_dir, header.phase_dir, header.position
+    table = header.patient_table_position if all(map(math.isfinite, header.patient_table_position)) else None
     positioned = all(map(math.isfinite, position))
     if not positioned:
         position = (0.0, 0.0, 0.0)
@@ -109,7 +138,12 @@ def read_geometry(
         row, column = map(_triple, dicom.directions)
         if dicom.first_pixel is not None:
             to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
-            position, positioned = _triple(np.array(dicom.first_pixel) + to_centre), True
+            position, positioned, table = _triple(np.array(dicom.first_pixel) + to_centre), True, None
+    elif stated is not None and not np.allclose((row, column), stated, rtol=0.0, atol=_SAME_DIRECTION):
+        if perpendicular(row, column) and not _parallel((row, column), stated):
+            contradiction = " ".join(filter(None, (contradiction, _OTHER_PLANE)))
+        else:
+            row, column = stated
     oriented = perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -125,6 +159,7 @@ def read_geometry(
         slice_direction=header.slice_dir if rising else None,
         oriented=oriented,
         positioned=positioned,
+        table=table,
     )
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
@@ -170,9 +205,9 @@ class Planes:
             across = np.cross(header.read_dir, header.phase_dir)
             length = float(np.linalg.norm(across))
             normal = across / length if length > 0.5 else normal
-        for number, place, direction in self._found:
+        for known, place, direction in self._found:
             if _same(position - place, normal, direction):
-                return number
+                return known
         self._found.append((self._count, position, normal))
         self._count += 1
         return self._count - 1
@@ -182,6 +217,12 @@ def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
     if not normal.any() and not other.any():
         return float(np.linalg.norm(apart)) <= _TOLERANCE_MM
     return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM
+
+
+def _parallel(one: Directions, other: Directions) -> bool:
+    normals = (np.cross(*one), np.cross(*other))
+    lengths = float(np.linalg.norm(normals[0]) * np.linalg.norm(normals[1]))
+    return abs(float(normals[0] @ normals[1])) > _PARALLEL * lengths
 
 
 def _triple(vector: Iterable[float]) -> Triple:

@@ -10,7 +10,8 @@ from typing import Final
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
-from inline.assembly.recognition import EARLIER, Kind, Recognised, recognise
+from inline.assembly.geometry import Directions, stated_directions
+from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
@@ -85,6 +86,7 @@ class ImageMetadata:
         unusable_scale: why a scale that is stated cannot be used, or empty.
         plane: pixel size and position by DICOM; None without a DICOM header.
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
+        directions: of the pixels by ``ImageRowDir`` and ``ImageColumnDir``; None where not stated.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         lossy: the pixels were compressed with loss.
@@ -102,6 +104,7 @@ class ImageMetadata:
     unusable_scale: str = ""
     plane: DicomPlane | None = None
     unusable_spacing: str = ""
+    directions: Directions | None = None
     name: str = ""
     signed: bool = False
     lossy: bool = False
@@ -129,7 +132,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     own = (
-        *_all(meta, _DESCRIPTIONS),
+        *filter(None, (joined(_all(meta, (name,))) for name in _DESCRIPTIONS)),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
         *dicom.texts("SeriesDescription")[:1],
     )
@@ -172,13 +175,13 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
-    perhaps = recognised.kind is Kind.PERHAPS_MAP and not own_times
-    as_map = recognised.kind is Kind.MAP or perhaps
+    perhaps = recognised.kind is ImageKind.PERHAPS_MAP and not own_times
+    as_map = recognised.kind is ImageKind.MAP or perhaps
     scale, rescale, unusable_scale = _scale(meta, dicom, as_map=as_map)
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom.texts("PixelSpacing")) if plane is None else ""
     return ImageMetadata(
-        description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
+        description=joined((next(iter((*own, *measurement)), ""), *additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
         times=own_times,
         places={quantity: _without_echoes(places, recognised) for quantity, (_, places) in found.items()},
@@ -187,6 +190,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
+        directions=stated_directions(meta),
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         lossy=dicom.text("LossyImageCompression") == "01",
@@ -244,7 +248,7 @@ def _times(
 
 def _without_echoes(places: dict[str, Stated], recognised: Recognised) -> dict[str, Stated]:
     """Return the times without echo times, except of weighted images: a map states that of its series."""
-    weighted = recognised.kind is Kind.WEIGHTED
+    weighted = recognised.kind is ImageKind.WEIGHTED
     return {place: time for place, time in places.items() if weighted or place not in ECHO_TIMES}
 
 

@@ -16,6 +16,7 @@ from model.relaxometry.brightness import FAR, bright
 
 UNITS: Final = {1.0: "ms", 1000.0: "s", 0.1: "0.1 ms", 0.001: "µs"}
 """Units of maps by their size, ms, in the order in which they are tried."""
+_LARGEST_LABEL: Final = 8
 _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
 _EQUAL: Final = 0.005
@@ -130,6 +131,11 @@ def _is_spike(image: NDArray[np.floating[Any]]) -> bool:
     row, column = np.unravel_index(np.abs(image).argmax(), image.shape)
     around = np.abs(image[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2])
     return bool(np.median(around) < _LIKE_ITS_NEIGHBOURS * around.max())
+
+
+def are_labels(image: Image) -> bool:
+    """Return whether the pixels are those of a mask or of labels: small whole numbers alone."""
+    return bool(np.isin(image.pixels, np.arange(_LARGEST_LABEL + 1)).all())
 
 
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:

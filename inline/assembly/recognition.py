@@ -14,6 +14,8 @@ from inline.data.series import Quantity
 
 _LONGEST: Final = 1024
 """Characters of a description that are read."""
+_LONGEST_ROLE: Final = 64
+"""Characters of a data role that are shown."""
 _NAMED: Final = {
     Quantity.T1: re.compile(
         r"molli|modified[\s_.-]*+look|t1[\s_-]*+(?:map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t1"
@@ -44,8 +46,8 @@ _OTHER_MAPS: Final = frozenset(
         r"\w+",
         "t1rho r1 r2 t1star t2star apparent ecv synecv lambda sd std stdev stderr err error errors residual "
         "residuals rsq rsquare rsquared goodness confidence quality chi2 chisq fitparam fitparams amplitude "
-        "m0 mask gfactor snr color colour pd syn synthetic b1 flip offset efficiency chi uncertainty "
-        "difference diff sdmap stdmap",
+        "m0 mask label labels gfactor snr color colour pd syn synthetic b1 flip offset efficiency chi "
+        "uncertainty difference diff sdmap stdmap",
     )
 )
 """Words in the names and image types of other images that are derived from a mapping series."""
@@ -53,6 +55,8 @@ _OF_PROTOCOLS: Final = frozenset(
     ("pd", "syn", "synthetic", "b1", "flip", "offset", "efficiency", "chi", "difference", "diff")
 )
 """Those that name protocols too: "MOLLI flip 35"."""
+_SEGMENTATION: Final = re.compile(r"segment(?:(?![a-z])|ation|ierung|mask|label)")
+"""Masks and labels; "segmented" and "2 segments" describe an acquisition."""
 _OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
 """Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
@@ -64,14 +68,19 @@ WEIGHTINGS: Final = frozenset(map(str, Quantity))
 """Tokens of image types that name a map; as value 3 of the image type of enhanced MR, the weighting."""
 _NOT_DERIVED: Final = frozenset(("NONE", "MIXED"))
 """Value 4 of the image type of enhanced MR (DICOM PS3.3, C.8.16.1.4); classic images have none such."""
-_IMAGE_ROLES: Final = frozenset(("IMAGE", "MOCO", "QUANTITATIVE", "PSIR"))
+_INVERSION_ROLES: Final = frozenset(("PSIR", "MAGIR"))
+_GADGETRON: Final = re.compile(r"^\s*+(?:gadgetron|gt)_", re.IGNORECASE)
+"""Start of the data roles of Gadgetron's earlier versions: GADGETRON_Image, GT_Image."""
+_IMAGE_ROLES: Final = _INVERSION_ROLES | {"IMAGE", "IMAGEMOCO", "MOCO", "QUANTITATIVE"}
+_PROCESSING_ROLES: Final = frozenset(("AVE", "FIL", "GT", "IMAGEINTENSITYUNCHANGED", "NORM"))
+"""Data roles that state processing alone: averaged, filtered, normalised, by Gadgetron, not scaled."""
 EARLIER: Final = "earlier result of myostream"
 """Reason why an image makes no map."""
 _RESULT: Final = re.compile(r"myostream_(?:t[12]|ecv|lambda)(?:_[a-z]++)?+\s*+$")
 """End of the name of an image of results, which mrd2dicom of python-ismrmrd-server appends as it is."""
 
 
-class Kind(Enum):
+class ImageKind(Enum):
     """Kind of an image."""
 
     WEIGHTED = auto()
@@ -85,14 +94,14 @@ class Recognised:
     """Kind of an image by its names.
 
     Attributes:
-        kind: see :class:`Kind`.
+        kind: see :class:`ImageKind`.
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
         saturation: a description names a saturation-recovery sequence, or the image has a saturation time.
         certain: the description that names the quantity is none that TI scouts have as well.
     """
 
-    kind: Kind
+    kind: ImageKind
     quantity: Quantity | None = None
     corrected: bool = False
     saturation: bool = False
@@ -128,7 +137,8 @@ def recognise(
         timed: it states an inversion or preparation time itself, readable or not.
         listed: the measurement's header lists times.
     """
-    role_tokens = {_token(role) for role in roles} - {""}
+    role_of = {_token(_GADGETRON.sub("", role[:_LONGEST])): role for role in roles}
+    role_tokens = role_of.keys() - _PROCESSING_ROLES - {""}
     type_tokens = _type_tokens(types)
     described, added = _lower(own), _lower(additions)
     named_own = [*described, *_lower(protocols)]
@@ -154,11 +164,13 @@ def recognise(
         return EARLIER
     marks = (*named_own, *added, *made_by, *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
+    if any(map(_SEGMENTATION.search, _lower(values))):
+        return "its image type is that of a segmentation"
     if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
-        role = foreign(min(others)[:20])
+        role = foreign(role_of[min(others)].strip()[:_LONGEST_ROLE])
         return message("data role {}, not an image or a T1 or T2 map", role)
-    if "PSIR" in role_tokens and not timed:
-        return "data role PSIR without an inversion time"
+    if (inversion := role_tokens & _INVERSION_ROLES) and not timed:
+        return f"data role {min(inversion)} without an inversion time"
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     if by_type:
@@ -179,15 +191,26 @@ def recognise(
         return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (named_own or not listed) else ""
+    whole = joined((name, *added))[:_LONGEST]
     # The images of a series whose times are listed may be phase-sensitive.
     alone = "DERIVED" in type_tokens or not listed
     words = _OTHER_MAPS | {"psir"} if alone else _OTHER_MAPS - _OF_PROTOCOLS
-    if not acquired and (_STAR.search(name) or not words.isdisjoint(_WORD.findall(name))):
+    other = _STAR.search(whole) or not words.isdisjoint(_WORD.findall(whole))
+    if not acquired and (other or (alone and _SEGMENTATION.search(whole))):
         return "its name is that of another parameter than T1 or T2"
-    if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
-        return made
+    if name and not acquired:
+        # An addition may name the map, or stand behind the name of one.
+        derived = "DERIVED" in type_tokens
+        made = [_map_by_name(text, derived=derived, listed=listed) for text in (name, whole)]
+        if maps := [each for each in made if each]:
+            return min(maps, key=lambda each: each.kind is not ImageKind.MAP)
     saturation = any(_SATURATION.search(text) for text in texts)
-    return Recognised(Kind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
+    return Recognised(ImageKind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return the parts of a description joined by ``_`` as in MRD's documentation; repeated ones once."""
+    return "_".join(dict.fromkeys(filter(None, (part.lstrip("_") for part in parts))))
 
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
@@ -216,16 +239,16 @@ def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None
     quantities = {_MAP_TOKENS[token] for token in tokens if token in _MAP_TOKENS}
     if len(quantities) > 1:
         return f"its {place} names both a T1 and a T2 map"
-    return Recognised(Kind.MAP, quantities.pop()) if quantities else None
+    return Recognised(ImageKind.MAP, quantities.pop()) if quantities else None
 
 
 def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:
     end = _AT_END.search(name)
     if end and (end[2] or _CORRECTED.search(name) or _named(name)):
         certain = derived or (not end[2] and not listed and bool(_CORRECTED.search(name)))
-        return Recognised(Kind.MAP if certain else Kind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
+        return Recognised(ImageKind.MAP if certain else ImageKind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
     if found := _MAP.search(name):
-        return Recognised(Kind.PERHAPS_MAP, Quantity(f"T{found[1]}"))
+        return Recognised(ImageKind.PERHAPS_MAP, Quantity(f"T{found[1]}"))
     return None
 
 

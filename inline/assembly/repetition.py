@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
@@ -35,6 +35,8 @@ _PAUSE_S: Final = 60.0
 _PAUSE: Final = 4
 """Likewise, times the duration of the images before: clocks may have another unit. The recoveries of MOLLI
 take up to five heartbeats, its first four images three and more."""
+
+_Number = TypeVar("_Number", int, tuple[int, ...])
 
 
 def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
@@ -173,7 +175,7 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
     return False
 
 
-def ascending(numbers: Sequence[int]) -> int:
+def ascending(numbers: Sequence[_Number]) -> int:
     """Return how many images come before the first one with a lower number than the one before it."""
     falls = (place for place, (one, other) in enumerate(pairwise(numbers), start=1) if other < one)
     return next(falls, len(numbers))

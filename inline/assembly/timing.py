@@ -63,7 +63,7 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
         ms, findings = user, []
     else:
         counter = _interleaved_by(group, len(entries), header) if entries else ""
-        raise SeriesError(_without_times(group, entries, name, counter))
+        raise SeriesError(_without_times(group, entries, header, counter))
     if group.place in ECHO_TIMES:
         findings.append((None, echo_times_note(group.place)))
     different = _different(ms)
@@ -232,13 +232,15 @@ def _by_user_field(group: Group) -> Milliseconds | None:
     return times.ms if complete and times.unit == "µs" else None
 
 
-def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: str) -> Message:
+def _without_times(
+    group: Group, entries: Sequence[Stated], header: MeasurementHeader, counter: str
+) -> Message:
     """Return the error message of a series without usable times.
 
     Args:
         group: the images.
         entries: of the header's list.
-        name: of the times.
+        header: whose list may be too short to be read.
         counter: that should assign the list, and has equal values; or empty.
     """
     stated = [time for time in group.stated if time is not None]
@@ -255,11 +257,18 @@ def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: 
         )
     elif entries:
         why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
+    elif group.quantity is Quantity.T1 and header.inversion_times:
+        short = tuple(map(Stated.read, header.inversion_times))
+        why = message(
+            " (the header lists {}: {}; from four on they are read, one for each image)",
+            len(short),
+            _some(map(_said, short)),
+        )
     return message(
         "no {} times for the {} of {}{}: "
-        "state them in the meta attributes of each image or in the header (docs/series.md); "
-        "in DICOM, in the elements of docs/dicom.md#times",
-        name,
+        "state them in the meta attributes or user_int[7] (microseconds) of each image, or in the header "
+        "(docs/series.md); in DICOM, in the elements of docs/dicom.md#times",
+        _NAMES[group.quantity],
         "image" if len(group.images) == 1 else f"{len(group.images)} images",
         _description(group),
         why,

@@ -28,7 +28,7 @@ _REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Acquisition:
+class SeriesAcquisition:
     """Acquisition that a series is of.
 
     Attributes:
@@ -46,14 +46,14 @@ class Acquisition:
     time_stamps: tuple[int, int] = (0, 0)
     enhancement: Enhancement | None = None
 
-    def ticks_from(self, other: Acquisition) -> float:
+    def ticks_from(self, other: SeriesAcquisition) -> float:
         """Return the ticks between two acquisitions, 0 where they overlap; infinite where not known."""
         if not (all(self.time_stamps) and all(other.time_stamps)):
             return math.inf
         middles = apart(sum(self.time_stamps) // 2, sum(other.time_stamps) // 2)
         return max(0.0, middles - (self._duration + other._duration) / 2)
 
-    def unlike(self, other: Acquisition) -> tuple[float, int]:
+    def unlike(self, other: SeriesAcquisition) -> tuple[float, int]:
         """Return the ticks between two acquisitions, and the difference of their numbers of images."""
         return self.ticks_from(other), abs(len(self.times) - len(other.times))
 
@@ -71,7 +71,7 @@ class Acquisition:
                 different.append(step)
         return len(different) >= _MEASURED
 
-    def is_twin(self, other: Acquisition) -> bool:
+    def is_twin(self, other: SeriesAcquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
         if self.place != other.place or self.corrected is other.corrected:
             return False
@@ -98,8 +98,8 @@ class Twins(Generic[T]):
 
     wait_s: float
     patience_s: float
-    _held: list[tuple[float, Acquisition, T]] = field(default_factory=list)
-    _gone: deque[Acquisition] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _held: list[tuple[float, SeriesAcquisition, T]] = field(default_factory=list)
+    _gone: deque[SeriesAcquisition] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _expected: bool | None = None
 
     @property
@@ -107,7 +107,7 @@ class Twins(Generic[T]):
         """Series that are held."""
         return [series for *_, series in self._held]
 
-    def offer(self, series: T, acquisition: Acquisition, now: float) -> tuple[list[T], list[T], bool]:
+    def offer(self, series: T, acquisition: SeriesAcquisition, now: float) -> tuple[list[T], list[T], bool]:
         """Take a complete series.
 
         Returns:

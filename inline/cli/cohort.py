@@ -21,8 +21,8 @@ from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from inline.cohort.discover import Discovered, ExaminationPath
-    from inline.cohort.store import Store, Summary
-    from inline.cohort.task import Outcome, Task
+    from inline.cohort.store import CohortSummary, Store
+    from inline.cohort.task import CohortTask, TaskOutcome
 
 _console = make_console()
 _INCOMPLETE: Final = 3
@@ -56,9 +56,9 @@ def cohort(
     from inline.cohort.discover import discover
     from inline.cohort.errors import CohortError
     from inline.cohort.lock import locked
-    from inline.cohort.provenance import Provenance
+    from inline.cohort.provenance import CohortProvenance
     from inline.cohort.store import Store
-    from inline.cohort.task import Task
+    from inline.cohort.task import CohortTask
     from inline.offline.mrd import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
@@ -75,7 +75,7 @@ def cohort(
                 f"{root} holds no examinations: "
                 f"neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
             )
-        provenance = Provenance.of(settings)
+        provenance = CohortProvenance.of(settings)
         store.begin(root, provenance, settings)
         left = [each for each in found.examinations if not store.done(each, provenance)]
         _show_found(found, len(left))
@@ -83,7 +83,8 @@ def cohort(
         failures: dict[str, str] = {}
         if left:
             try:
-                failures = _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
+                task = CohortTask(settings, provenance, output)
+                failures = _process(left, task, workers, scheduler, timeout_s)
             except KeyboardInterrupt:
                 _console.print("Interrupted. The same command goes on where this run ended.")
                 raise typer.Exit(INTERRUPTED) from None
@@ -102,7 +103,7 @@ def _settings(file: Path | None, engine: str | None) -> Settings:
 
 
 def _process(
-    left: list[ExaminationPath], task: Task, workers: int | None, scheduler: str, timeout_s: float
+    left: list[ExaminationPath], task: CohortTask, workers: int | None, scheduler: str, timeout_s: float
 ) -> dict[str, str]:
     """Process examinations; return why some are not complete, by key."""
     from inline.cohort.cluster import connected, process_all
@@ -124,7 +125,7 @@ def _process(
         with shown as progress:
             bar, failures = progress.add_task("", total=len(left), bad=""), dict[str, str]()
 
-            def done(outcome: Outcome) -> None:
+            def done(outcome: TaskOutcome) -> None:
                 if outcome.failure:
                     failures[outcome.key] = outcome.failure
                 progress.update(bar, advance=1, bad=f"{len(failures)} failed" if failures else "")
@@ -145,7 +146,7 @@ def _show_found(found: Discovered, left: int) -> None:
         _console.print(f"{done} are complete, of the same files, settings and weights", highlight=False)
 
 
-def _show_summary(summary: Summary, store: Store, processed: int, seconds: float) -> None:
+def _show_summary(summary: CohortSummary, store: Store, processed: int, seconds: float) -> None:
     if summary.failures:
         # No more than a screen; all of them are in the file.
         shown = summary.failures[:_MOST_SHOWN]

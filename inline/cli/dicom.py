@@ -94,6 +94,8 @@ def dicom_queue(
     if drop:
         typer.echo(f"{counted(drop_results(folder, drop), 'object')} for {drop} dropped")
     backlog = inspect(folder, retry=retry)
+    if retry:
+        typer.echo("everything in the queue is due now; a node that runs tries it again at once")
     typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
     for error in backlog.failed:
         typer.echo(f"a series could not be processed: {error}; --retry processes it again")

@@ -30,6 +30,7 @@ from inline.replay.table import (
     results_table,
     slice_names,
     unknown_levels,
+    unused_haematocrit,
 )
 from model.nifti import is_nifti
 from model.output import check_outputs
@@ -104,7 +105,7 @@ def process(
     from inline.offline.left_over import folders_left_over
     from inline.offline.process import json_output, process_examinations
 
-    given, problems = 0, []
+    given, problems, ecv = 0, [], []
     outputs: list[Output] = [json_output(output)] if output is not None else []
     processed: Processed | None = None
     pipeline = build_pipeline(settings)
@@ -124,6 +125,9 @@ def process(
         for line in written:
             _console.print(printable(line), markup=False, highlight=False)
         given += sum(not result.error for result in processed.results)
+        ecv += processed.ecv_records
+    for note in unused_haematocrit(haematocrit, ecv):
+        _console.print(f"Note: {note}", markup=False, highlight=False)
     for folder in filter(None, (output, dicom)):
         if line := folders_left_over(folder, processed.number if processed else 0):
             _console.print(line, markup=False, highlight=False)

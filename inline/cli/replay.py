@@ -26,7 +26,15 @@ from inline.cli.options import (
 )
 from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
+from inline.replay.table import (
+    counted,
+    ecv_notes,
+    ecv_table,
+    notes,
+    printable,
+    results_table,
+    unused_haematocrit,
+)
 from inline.serving.configuration import OPENRECON, Configuration
 from model.output import check_outputs, write_json
 
@@ -69,8 +77,8 @@ def replay(
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.report import report_files, report_maps
-    from inline.replay.run import compare, ecv_records, in_order, records, unreadable, without_result
+    from inline.replay.replies import compare, ecv_records, in_order, records, unreadable, without_result
+    from inline.replay.report import report_files, returned_maps
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
@@ -101,7 +109,7 @@ def replay(
     written, problems = _write_results(header, result, found, ecv, output, json_file, overlays)
     if reports:
         unfinished = without_result(result.texts, [record for record, _ in found])
-        maps = report_maps(found, ecv_maps, unfinished, result.texts)
+        maps = returned_maps(found, ecv_maps, unfinished, result.texts)
         lines, failed = _write_reports(reports, maps, facts)
         written, problems = [*written, *lines], [*problems, *failed]
     earlier = len(records(result.images)) - len(found)
@@ -117,7 +125,7 @@ def replay(
         _console.print(results_table(rows, truth), crop=False)
     if ecv:
         _console.print(ecv_table(ecv, truth), crop=False)
-    for note in [*notes(rows), *ecv_notes(ecv)]:
+    for note in [*notes(rows), *ecv_notes(ecv), *unused_haematocrit(haematocrit, ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
     given = sum(not record["error"] for record in results)
@@ -145,19 +153,11 @@ def _write_results(
 ) -> tuple[list[str], list[str]]:
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
     from inline.mrd.files import write_images
-    from inline.replay.run import overlay_names, write_overlay
+    from inline.replay.replies import overlay_names, write_overlay
 
     written: list[str] = []
     problems: list[str] = []
-
-    def done(write: Callable[[], None]) -> bool:
-        try:
-            write()
-        except MyostreamError as error:
-            problems.append(str(error))
-            return False
-        return True
-
+    done = partial(_done, problems)
     results = [record for record, _ in found]
     if output and done(partial(write_images, output, header, result.images, private=True)):
         written.append(f"Images and results: {output}")
@@ -187,16 +187,19 @@ def _write_reports(files: list[Path], maps: list[ReportMap], header: str) -> tup
     except MyostreamError:  # the server has reported it
         facts = MeasurementHeader()
     content = page(maps, ExaminationInfo.of_header(facts))
-    written: list[str] = []
     problems: list[str] = []
-    for file in files:
-        try:
-            write_report(file, content)
-        except MyostreamError as error:
-            problems.append(str(error))
-        else:
-            written.append(f"Report: {file}")
+    written = [f"Report: {file}" for file in files if _done(problems, partial(write_report, file, content))]
     return written, problems
+
+
+def _done(problems: list[str], write: Callable[[], None]) -> bool:
+    """Return whether an output could be written; else its error is a further problem."""
+    try:
+        write()
+    except MyostreamError as error:
+        problems.append(str(error))
+        return False
+    return True
 
 
 def _exchange(
@@ -209,7 +212,7 @@ def _exchange(
 ) -> Exchange:
     """Exchange the images, paced by their time stamps where a speed is given, and show the progress."""
     from inline.replay.client import exchange
-    from inline.replay.run import paced
+    from inline.replay.replies import paced
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:

@@ -54,6 +54,7 @@ def serve(
     with ended_by_signals() as signals:
         if until_stdin_ends:
             end_with_stdin()
+        from inline.serving.listening import check_distinct
         from inline.serving.logs import announce, log_to_stderr
         from inline.serving.server import Server, check_address
         from inline.serving.service import service
@@ -67,6 +68,7 @@ def serve(
             emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
             monitor={"port": monitor_port, "page_port": page_port},
         )
+        check_distinct(settings)
         check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
             if settings.ecv.haematocrit is not None:

@@ -16,7 +16,7 @@ from distributed import Client, KilledWorker, LocalCluster, as_completed
 from inline.cohort.discover import ExaminationPath
 from inline.cohort.errors import CohortError
 from inline.cohort.store import Store, document
-from inline.cohort.task import Outcome
+from inline.cohort.task import TaskOutcome
 from inline.cohort.worker import PipelinePlugin, process_examination
 from inline.data.errors import MyostreamError
 from model.processes import import_nothing_from_current_folder
@@ -81,7 +81,7 @@ def process_all(
     client: Client,
     examinations: Sequence[ExaminationPath],
     plugin: PipelinePlugin,
-    done: Callable[[Outcome], None],
+    done: Callable[[TaskOutcome], None],
 ) -> None:
     """Process examinations on a cluster; failures are outcomes like others.
 
@@ -128,7 +128,7 @@ def _registered(client: Client, plugin: PipelinePlugin) -> Iterator[None]:
 
 def _outcomes(
     client: Client, examinations: Sequence[ExaminationPath], plugin: PipelinePlugin, prefix: str
-) -> Iterator[tuple[ExaminationPath, Outcome | None]]:
+) -> Iterator[tuple[ExaminationPath, TaskOutcome | None]]:
     """Yield each examination with its outcome in the order of completion; None where its workers ended.
 
     Raises:
@@ -156,9 +156,9 @@ def _outcomes(
         yield examination, outcome
 
 
-def _failure(examination: ExaminationPath, plugin: PipelinePlugin, reason: str) -> Outcome:
+def _failure(examination: ExaminationPath, plugin: PipelinePlugin, reason: str) -> TaskOutcome:
     """Store and return the outcome of an examination whose task could not."""
     task = plugin.task
     with suppress(MyostreamError):  # without its file it counts as missing in the end
         Store(task.out).write(examination, document(examination, task.provenance, error=reason))
-    return Outcome(examination.key, 0, reason)
+    return TaskOutcome(examination.key, 0, reason)

@@ -11,7 +11,7 @@ from model.weights import DEFAULT, weights_digest
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class CohortProvenance:
     """Program, settings and weights of a result.
 
     Attributes:
@@ -25,7 +25,7 @@ class Provenance:
     weights: str
 
     @classmethod
-    def of(cls, settings: Settings) -> Provenance:
+    def of(cls, settings: Settings) -> CohortProvenance:
         """Return that of the results made here with some settings.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from inline.cohort.discover import ExaminationPath
 from inline.cohort.errors import CohortError
-from inline.cohort.provenance import Provenance
+from inline.cohort.provenance import CohortProvenance
 from inline.cohort.table import open_table
 from inline.data.flags import Flag
 from inline.replay.results import Record
@@ -48,7 +48,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CohortSummary:
     """Counts of a cohort.
 
     Attributes:
@@ -95,7 +95,7 @@ class Store:
         """JSON object: root, program, settings and weights of the last run."""
         return self.folder / "run.json"
 
-    def begin(self, root: Path, provenance: Provenance, settings: Settings) -> None:
+    def begin(self, root: Path, provenance: CohortProvenance, settings: Settings) -> None:
         """Make the folders, check that they can be written, and state what the run depends on.
 
         Raises:
@@ -132,7 +132,7 @@ class Store:
         whole = isinstance(content, dict) and content.get("schema") == SCHEMA and content.keys() >= _FIELDS
         return content if whole else None
 
-    def done(self, examination: ExaminationPath, provenance: Provenance) -> bool:
+    def done(self, examination: ExaminationPath, provenance: CohortProvenance) -> bool:
         """Return whether an examination is complete: of the same files, program, settings and weights."""
         stored = self.read(examination)
         if stored is None:
@@ -143,10 +143,10 @@ class Store:
     def finish(
         self,
         examinations: Sequence[ExaminationPath],
-        provenance: Provenance,
+        provenance: CohortProvenance,
         problems: Sequence[str] = (),
         reasons: Mapping[str, str] | None = None,
-    ) -> Summary:
+    ) -> CohortSummary:
         """Write the table and the list of failures from the examinations' files.
 
         Args:
@@ -180,12 +180,12 @@ class Store:
                 table.add(stored, file)
         write_json(self.failures, [asdict(each) for each in failures], private=True)
         made_by = {name: number for name, number in sorted(engines.items()) if number}
-        return Summary(
+        return CohortSummary(
             len(examinations), without_series, slices, without_values, ecv, made_by, tuple(failures)
         )
 
 
-def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
+def heading(examination: ExaminationPath, provenance: CohortProvenance) -> Document:
     """Return the first fields of a document: which examination, and what its results depend on."""
     return {
         "schema": SCHEMA,
@@ -196,7 +196,7 @@ def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
     }
 
 
-def document(examination: ExaminationPath, provenance: Provenance, **found: Any) -> Document:
+def document(examination: ExaminationPath, provenance: CohortProvenance, **found: Any) -> Document:
     """Return the document of an examination.
 
     Args:

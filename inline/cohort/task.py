@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.cohort.discover import ExaminationPath, study_files
-from inline.cohort.provenance import Provenance
+from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
@@ -21,7 +21,7 @@ from inline.settings import AssemblySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskOutcome:
     """Outcome of a task, small enough for any number of them.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class CohortTask:
     """Common part of all tasks of a run.
 
     Attributes:
@@ -46,10 +46,10 @@ class Task:
     """
 
     settings: Settings
-    provenance: Provenance
+    provenance: CohortProvenance
     out: Path
 
-    def run(self, examination: ExaminationPath, pipeline: Pipeline) -> Outcome:
+    def run(self, examination: ExaminationPath, pipeline: Pipeline) -> TaskOutcome:
         """Process an examination, write its file and return the outcome. Raises no ``Exception``.
 
         The file depends on the images, the settings, the weights and the engine alone: it holds no times.
@@ -65,7 +65,7 @@ class Task:
             Store(self.out).write(examination, made)
         except MyostreamError as error:
             failure = str(error)
-        return Outcome(examination.key, len(made["slices"]), failure)
+        return TaskOutcome(examination.key, len(made["slices"]), failure)
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)

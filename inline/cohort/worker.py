@@ -16,8 +16,8 @@ from distributed import WorkerPlugin, get_worker
 
 from inline.cohort.discover import ExaminationPath
 from inline.cohort.errors import CohortError
-from inline.cohort.provenance import Provenance
-from inline.cohort.task import Outcome, Task
+from inline.cohort.provenance import CohortProvenance
+from inline.cohort.task import CohortTask, TaskOutcome
 from inline.pipeline import Pipeline
 from model.processes import ended_after
 
@@ -31,7 +31,7 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
         timeout_s: longest time of an examination.
     """
 
-    def __init__(self, task: Task, build: Callable[[], Pipeline], timeout_s: float) -> None:
+    def __init__(self, task: CohortTask, build: Callable[[], Pipeline], timeout_s: float) -> None:
         """Take what all workers need.
 
         Args:
@@ -71,7 +71,7 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
         self._pipeline = None
 
     def _make(self) -> Pipeline:
-        if Provenance.of(self.task.settings) != self.task.provenance:
+        if CohortProvenance.of(self.task.settings) != self.task.provenance:
             raise CohortError(
                 f"a worker on {platform.node()} has other weights or another version of myostream than this "
                 "host; install the same there, and give weights a path that all hosts share"
@@ -83,7 +83,7 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
         return pipeline
 
 
-def process_examination(examination: ExaminationPath, plugin: str) -> Outcome:
+def process_examination(examination: ExaminationPath, plugin: str) -> TaskOutcome:
     """Process one examination with the pipeline of this worker."""
     own: PipelinePlugin = get_worker().plugins[plugin]
     with ended_after(own.timeout_s):

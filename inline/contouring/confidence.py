@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.contouring.contours import rasterise
-from inline.contouring.explanation import NO_CONTOURS, NOT_FINITE, Part, explain
+from inline.contouring.explanation import NO_CONTOURS, NOT_FINITE, SignalPart, explain
 from inline.data.results import Contours
 from inline.settings import Settings
 from model.architecture import CLASSES
@@ -280,7 +280,7 @@ class Reviewer:
         expected = float(made.expected_dice(found))
         if not math.isfinite(expected):
             return self._assessed(0.0, NOT_FINITE)
-        parts = map(Part, SIGNALS, found.tolist(), made.centre, made.contributions(found).tolist())
+        parts = map(SignalPart, SIGNALS, found.tolist(), made.centre, made.contributions(found).tolist())
         return self._assessed(expected, explain(tuple(parts), expected, self.review_below))
 
     def _assessed(self, confidence: float, reason: str) -> Assessment:

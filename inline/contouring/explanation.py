@@ -14,7 +14,7 @@ _SECOND: Final = 0.5
 """Share of the largest contribution from which a second signal is named."""
 
 
-class Part(NamedTuple):
+class SignalPart(NamedTuple):
     """Part of one signal in the score of a slice.
 
     Attributes:
@@ -83,7 +83,7 @@ _WORDS: Final = {
 }
 
 
-def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
+def explain(parts: Sequence[SignalPart], confidence: float, threshold: float) -> str:
     """Return one sentence that names at most two signals that lowered the confidence most.
 
     Signals that rise and fall together may have weights of opposite signs: only those on their worse side of
@@ -104,10 +104,10 @@ def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
     return f"The expected Dice of {shown:.3f} is below {threshold:g}: {why}."
 
 
-def _side(part: Part) -> str:
+def _side(part: SignalPart) -> str:
     return "low" if part.value < part.mean else "high"
 
 
-def _reason(part: Part) -> str:
+def _reason(part: SignalPart) -> str:
     name, form, _ = _WORDS[part.signal]
     return f"{name} is {_side(part)} ({form(part.value)}, mean of the calibration {form(part.mean)})"

@@ -40,6 +40,8 @@ class SliceGeometry:
         oriented: the directions are those in the patient; else the image's own axes stand in for them, and
             nothing is known of where the septum lies.
         positioned: the position is the sender's, which may be zeros; else zeros stand in for it.
+        table: position of the patient table (MRD ``patient_table_position``), mm; None where DICOM states the
+            position of the image, or where it is not finite.
     """
 
     position: tuple[float, float, float]
@@ -50,6 +52,7 @@ class SliceGeometry:
     slice_direction: tuple[float, float, float] | None = None
     oriented: bool = True
     positioned: bool = True
+    table: tuple[float, float, float] | None = None
 
     @classmethod
     def unoriented(cls, spacing: tuple[float, float], shape: tuple[int, int]) -> SliceGeometry:

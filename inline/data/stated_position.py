@@ -13,7 +13,7 @@ from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
 from inline.data.series import SeriesIdentity
 
 
-class Placed(Protocol):
+class PositionedSlice(Protocol):
     """Slice with what tells whether its position is stated."""
 
     @property
@@ -56,7 +56,7 @@ class Shown(NamedTuple):
     session: str = ""
 
     @classmethod
-    def of(cls, one: Placed, measured: Hashable, session: str = "") -> Self:
+    def of(cls, one: PositionedSlice, measured: Hashable, session: str = "") -> Self:
         """Return a slice of a study; ``measured`` is its quantity and contrast state."""
         kind = (measured, one.scanner_made, one.motion_corrected)
         geometry = one.geometry.known if one.geometry is not None else None

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from inline.assembly import dicom_json
 from inline.assembly.dicom_json import Elements, JsonHeader
 from inline.assembly.image_metadata import TIME_NAMES
-from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
+from inline.assembly.recognition import WEIGHTINGS, ImageKind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
 from inline.elements.header import FrameHeader
@@ -282,7 +282,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
     )
     kind = recognised.kind if isinstance(recognised, Recognised) else None
     used = _may_be_mapping(recognised, stated)
-    weighted = weighted_scale(header) if used and kind is not Kind.MAP else None
+    weighted = weighted_scale(header) if used and kind is not ImageKind.MAP else None
     return Frame(
         file=file,
         index=index,
@@ -305,7 +305,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         recognised=recognised,
         weighting=own_type if _states_weighting(header, own_type) else "",
         times=stated,
-        scale=map_scale(header) if used and kind is not Kind.WEIGHTED else weighted,
+        scale=map_scale(header) if used and kind is not ImageKind.WEIGHTED else weighted,
         weighted_scale=weighted,
         coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),
@@ -329,9 +329,9 @@ def _unreadable_time(header: FrameHeader, recognised: Recognised | str) -> str:
 
     An image with an echo time alone may be a map, as may one whose time an anonymiser made a word.
     """
-    if isinstance(recognised, str) or recognised.kind is Kind.MAP or recognised.quantity is None:
+    if isinstance(recognised, str) or recognised.kind is ImageKind.MAP or recognised.quantity is None:
         return ""
-    if recognised.quantity is Quantity.T2 and recognised.kind is not Kind.WEIGHTED:
+    if recognised.quantity is Quantity.T2 and recognised.kind is not ImageKind.WEIGHTED:
         return ""
     stated = (header.text(name) for name in STANDARD[recognised.quantity])
     unreadable = (text for text in stated if number(text.partition("\\")[0], math.inf) is None)

@@ -13,7 +13,7 @@ MOST_STATED: Final = 100_000
 """Number of objects of a series (0020,1209) above which the statement is not believed."""
 
 
-class Acquisition(NamedTuple):
+class SliceAcquisition(NamedTuple):
     """Weighted images of one slice of a series.
 
     Attributes:
@@ -42,7 +42,7 @@ def lacking(frames: Sequence[Frame], *, broken: bool) -> list[str]:
     return [*found, "sending the series was broken off, or an image of it was refused"] if broken else found
 
 
-def shorter(acquired: Mapping[Acquisition, Sequence[float]]) -> dict[Acquisition, str]:
+def shorter(acquired: Mapping[SliceAcquisition, Sequence[float]]) -> dict[SliceAcquisition, str]:
     """Return a sentence for each acquisition that ends before another one of its name.
 
     Inversion times rise after a preparation and fall where the next one begins: this pattern is that of the

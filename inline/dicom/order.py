@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
 from inline.assembly.group import SHORTEST
-from inline.assembly.recognition import Kind
+from inline.assembly.recognition import ImageKind
 from inline.assembly.repetition import BREAK_S, SAME_MS, first_again
 from inline.assembly.times import ROUNDING_MS
 from inline.data.series import Quantity
@@ -366,8 +366,8 @@ def _times(frames: Sequence[Frame]) -> list[Time | None]:
             Time(time, PLACES[chosen[quantity]])
             for quantity in wanted
             if quantity in chosen and (time := frame.times[chosen[quantity]]) is not None
-            if kind is not Kind.MAP
-            if (frame.quantity is quantity and (kind is Kind.WEIGHTED or quantity in alike))
+            if kind is not ImageKind.MAP
+            if (frame.quantity is quantity and (kind is ImageKind.WEIGHTED or quantity in alike))
             or not PLACES[chosen[quantity]].named_only
         ]
         found.append(next(iter(stated), None))
@@ -379,9 +379,9 @@ def _weighted_alike(frames: Sequence[Frame], quantity: Quantity) -> bool:
 
     Of others whose names may be those of maps, one may be the map: its echo time is no preparation time.
     """
-    own = [frame for frame in frames if frame.quantity is quantity and _kind(frame) is not Kind.MAP]
+    own = [frame for frame in frames if frame.quantity is quantity and _kind(frame) is not ImageKind.MAP]
     return len({(frame.weighting, _kind(frame)) for frame in own}) == 1 and bool(own[0].weighting)
 
 
-def _kind(frame: Frame) -> Kind | None:
+def _kind(frame: Frame) -> ImageKind | None:
     return None if isinstance(frame.recognised, str) else frame.recognised.kind

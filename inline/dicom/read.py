@@ -22,7 +22,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.errors import DicomError
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
-from inline.dicom.missing import Acquisition, lacking, shorter
+from inline.dicom.missing import SliceAcquisition, lacking, shorter
 from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
 from inline.elements.vendors import echo_times_note
 from inline.mrd.messages import Image
@@ -192,7 +192,7 @@ class _Read:
     slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
     lost: int = 0
-    times: dict[Acquisition, list[tuple[int, float]]] = field(default_factory=dict)
+    times: dict[SliceAcquisition, list[tuple[int, float]]] = field(default_factory=dict)
 
     def of(self, series: int, slice_: int) -> _Slice:
         return self.slices.setdefault((series, slice_), _Slice())
@@ -200,7 +200,7 @@ class _Read:
     def at(self, identity: SeriesIdentity) -> _Slice:
         return self.of(identity.series_index, identity.slice_index)
 
-    def acquired(self) -> dict[Acquisition, list[float]]:
+    def acquired(self) -> dict[SliceAcquisition, list[float]]:
         """Return the times of each slice, ms; several acquisitions of one are left out."""
         return {
             each: [ms for _, ms in counted]
@@ -229,7 +229,7 @@ class _Read:
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
         if content not in own.counters and time is not None and isinstance(frame.recognised, Recognised):
             kind = time.place.quantity, frame.recognised.corrected
-            acquired = Acquisition(header.image_series_index, header.slice, *kind, frame.name)
+            acquired = SliceAcquisition(header.image_series_index, header.slice, *kind, frame.name)
             self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
         image = frame.image(header, time, pixels)

@@ -11,7 +11,7 @@ import numpy as np
 from inline.contouring.confidence import Reviewer
 from inline.data.errors import ConfigurationError
 from inline.doctor.finding import Finding, good, problem, warning
-from inline.engine_selection import load_engine, load_weights, preferred, reference_of
+from inline.engine_selection import load_engine, preferred, reference_of, weights_of
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.self_test import Reference, run_self_test
@@ -39,7 +39,7 @@ def gpu() -> Iterator[Finding]:
 def engines(settings: Settings) -> Iterator[Finding]:
     """Yield the state of the weights, of the calibration, and of each engine in the fallback order."""
     try:
-        tensors, weights = load_weights(settings)
+        tensors, weights = weights_of(settings)
         reference = reference_of(tensors, weights)
     except ConfigurationError as error:
         yield problem("weights", str(error), "install myostream again, or name other weights in the settings")

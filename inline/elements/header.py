@@ -31,7 +31,7 @@ _NO_NUMBER: Final = 1e300
 """Philips writes the largest double for a value that is not stated."""
 
 
-class Header:
+class DicomHeader:
     """Attributes of one image, as a data set or as JSON."""
 
     __slots__ = ()
@@ -69,7 +69,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameHeader(Header):
+class FrameHeader(DicomHeader):
     """Attributes of one frame.
 
     Attributes:

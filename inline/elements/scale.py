@@ -8,7 +8,7 @@ from typing import Final
 
 from inline.data.client_text import foreign, message
 from inline.data.errors import MyostreamError
-from inline.elements.header import Header, as_number
+from inline.elements.header import DicomHeader, as_number
 
 _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 """Size of UCUM units of time, ms."""
@@ -30,7 +30,7 @@ class Scale:
     intercept: float = 0.0
 
 
-def weighted_scale(header: Header) -> Scale | None:
+def weighted_scale(header: DicomHeader) -> Scale | None:
     """Return the scale of a weighted image; None where none is stated.
 
     Philips rescales each image for its display; comparable between images are only the floating point
@@ -46,7 +46,7 @@ def weighted_scale(header: Header) -> Scale | None:
     return Scale(1.0 / philips, intercept / (slope * philips))
 
 
-def map_scale(header: Header) -> Scale | None:
+def map_scale(header: DicomHeader) -> Scale | None:
     """Return the scale of a map, in ms where its unit is stated; None where none is stated.
 
     A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
@@ -78,7 +78,7 @@ def map_scale(header: Header) -> Scale | None:
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
 
 
-def _rescale(header: Header) -> Scale | None:
+def _rescale(header: DicomHeader) -> Scale | None:
     """Return the rescale; None where none is stated.
 
     Raises:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
-from inline.elements.header import Header, as_number
+from inline.elements.header import DicomHeader, as_number
 
 _LARGEST_MS: Final = 1e7
 _SHORTEST_T2_MS: Final = 25.0
@@ -37,7 +37,7 @@ _PREPARATION: Final = re.compile(
     r"T2\s*+prep\.?+\s*+duration\s*+=\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE
 )
 
-Read = Callable[[Header], float | None]
+Read = Callable[[DicomHeader], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ def _private(group: int, creator: str, element: int) -> Read:
 
 
 def _comment(pattern: re.Pattern[str]) -> Read:
-    def read(header: Header) -> float | None:
+    def read(header: DicomHeader) -> float | None:
         found = pattern.search(comments(header)[:LONGEST_COMMENT])
         return float(found[1]) if found else None
 
     return read
 
 
-def _siemens_xa(header: Header) -> float | None:
+def _siemens_xa(header: DicomHeader) -> float | None:
     """Return element 89 of the item of sequence FE, in a private functional group."""
     return as_number(header.private(0x0021, "SIEMENS MR SDI 02", 0x89))
 
@@ -148,12 +148,12 @@ ECHO_TIMES: Final = frozenset(place.name for place in PLACES if place.named_only
 """Names of places that are read only where a description names the mapping."""
 
 
-def comments(header: Header) -> str:
+def comments(header: DicomHeader) -> str:
     """Return the comments of a frame."""
     return " ".join(filter(None, (header.text("ImageComments"), header.text("FrameComments"))))
 
 
-def times(header: Header) -> tuple[float | None, ...]:
+def times(header: DicomHeader) -> tuple[float | None, ...]:
     """Return the time of a frame at each of :data:`PLACES`, ms; None where there is none.
 
     An inversion time of 0 is none: images without an inversion pulse state it.

@@ -19,13 +19,17 @@ _LOCAL_TRANSPORTS: Final = ("ipc", "inproc")
 _LOCAL_NAMES: Final = ("localhost", "lo")
 
 
-def check_port(address: str) -> None:
-    """Check the port of a TCP address; libzmq takes 99999 for 34463.
+def check_address(address: str) -> None:
+    """Check that an address has a transport, and one of TCP a port; libzmq takes 99999 for 34463.
 
     Raises:
-        ConfigurationError: it is no number from 0 to 65535, and no ``*``.
+        ConfigurationError: there is no ``tcp://`` or the like, or a port that is neither a number from 0 to
+            65535 nor ``*``.
     """
-    transport, _, place = address.partition("://")
+    transport, separator, place = address.partition("://")
+    if not separator:
+        place = f"127.0.0.1:{address}" if address.isdigit() else address
+        raise ConfigurationError(f"the address {address!r} names no transport; give tcp://{place}")
     port = place.rpartition(":")[2]
     if transport != "tcp" or port in ("*", "!"):
         return

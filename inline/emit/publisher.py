@@ -15,7 +15,7 @@ import zmq
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
-from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
+from inline.emit.access import SERVER, check_address, check_exposure, guarded, public_key, secret_pair
 from inline.emit.record import ecv_record, record
 
 TOPIC: Final = b"myostream.slice/1"
@@ -52,7 +52,7 @@ class Publisher:
         Raises:
             ConfigurationError: the address cannot or must not be bound, or the keys cannot be read.
         """
-        check_port(address)
+        check_address(address)
         check_exposure(address, keys=keys is not None, insecure=insecure)
         pair = secret_pair(keys / f"{SERVER}.key_secret") if keys is not None else None
         # libzmq authenticates the clients of a whole context.
@@ -182,7 +182,7 @@ def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None
     Raises:
         ConfigurationError: the address or a key file cannot be used.
     """
-    check_port(address)
+    check_address(address)
     if (server_key is None) != (keys is None):
         raise ConfigurationError("give both --server-key and --keys, or neither")
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)

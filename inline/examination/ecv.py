@@ -205,7 +205,10 @@ def _with_haematocrit(found: EcvResult, native: SliceResult, settings: EcvSettin
     if settings.haematocrit is not None:
         return replace(found, haematocrit=Haematocrit(settings.haematocrit, HaematocritSource.GIVEN))
     haematocrit, flag = None, Flag.NO_HAEMATOCRIT
-    note = "No haematocrit is known (setting ecv.haematocrit): there is the partition coefficient alone."
+    note = (
+        "No haematocrit is known (option --haematocrit or setting ecv.haematocrit): there is the partition "
+        "coefficient alone."
+    )
     if settings.synthetic:
         assert native.blood is not None
         value, source = synthetic_haematocrit(native.blood.median_ms, native.field_strength)

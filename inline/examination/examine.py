@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -106,66 +106,11 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...], places: Places)
 
     None where its position has a partner, which is paired with another slice of that position.
     """
+    missing = _missing(result, others, places)
+    if missing is None:
+        return None
+    flag, error = missing
     is_native = result.enhancement is Enhancement.NATIVE
-    wanted = "post-contrast" if is_native else "native"
-    candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
-    distances = [places.distance_mm(each, result) for each in candidates]
-    near = [each for each, distance in zip(candidates, distances, strict=True) if distance <= SAME_MM]
-    flag = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
-    late = [
-        each
-        for each in others
-        if missed_budget(each)
-        and each.enhancement in (None, wanted)
-        and places.distance_mm(each, result) <= SAME_MM
-    ]
-    if missed_budget(result):
-        error = f"the {result.enhancement} slice {_LATE}"
-        flag = Flag.LATE
-    elif not usable(result):
-        error = f"the {result.enhancement} slice has no contours or no map"
-        flag = Flag.NO_VALUES
-    elif partners := [each for each in near if usable(each)]:
-        allowed = [each for each in partners if not contradiction(each, result)]
-        flag = Flag.SLICES_DO_NOT_MATCH
-        if not allowed:
-            error = (
-                f"the {wanted} slice of this position does not match: {contradiction(partners[0], result)}"
-            )
-        elif places.ambiguous(allowed):
-            error = (
-                f"several {wanted} slices have its index and none states its position: send "
-                "positions, or a slice index for each"
-            )
-        elif not any(places.proved(each, result) for each in allowed):
-            error = (
-                f"neither this slice nor the {wanted} one states its position, and index "
-                f"{result.identity.slice_index} of a single slice may be any: send positions, or each series "
-                "with all its slices"
-            )
-        else:
-            return None
-    elif late:
-        which = f"the {wanted}" if late[-1].enhancement else "a T1"
-        error = f"{which} slice of this position {_LATE}"
-        flag = Flag.LATE
-    elif near:
-        error = f"the {wanted} slice of this position has no contours or no map"
-    elif candidates:
-        flag = Flag.SLICES_DO_NOT_MATCH
-        nearest = min(distances)
-        if np.isfinite(nearest):
-            where = f"the nearest lies {nearest:.1f} mm away"
-        elif any(np.isfinite(distance_mm(each, result)) for each in candidates):
-            zeros = "this one states" if places.stated(result) is False else f"the {wanted} slices state"
-            where = f"{zeros} the position 0, 0, 0, which stands for none; send positions"
-        else:
-            where = (
-                "none is parallel to it" if placed(result) else "no position is stated, nor its slice index"
-            )
-        error = f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
-    else:
-        error = f"there is no {wanted} T1 map"
     return EcvResult(
         native=result.identity,
         post=None,
@@ -177,3 +122,65 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...], places: Places)
         flags=(flag,),
         error=error,
     )
+
+
+def _missing(result: SliceResult, others: tuple[SliceResult, ...], places: Places) -> tuple[Flag, str] | None:
+    """Return flag and reason why a slice has no partner; None where its position has one."""
+    is_native = result.enhancement is Enhancement.NATIVE
+    wanted = "post-contrast" if is_native else "native"
+    if missed_budget(result):
+        return Flag.LATE, f"the {result.enhancement} slice {_LATE}"
+    if not usable(result):
+        return Flag.NO_VALUES, f"the {result.enhancement} slice has no contours or no map"
+    candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
+    near = [each for each in candidates if places.distance_mm(each, result) <= SAME_MM]
+    if partners := [each for each in near if usable(each)]:
+        mismatch = _mismatch(result, partners, wanted, places)
+        return (Flag.SLICES_DO_NOT_MATCH, mismatch) if mismatch else None
+    late = [
+        each
+        for each in others
+        if missed_budget(each)
+        and each.enhancement in (None, wanted)
+        and places.distance_mm(each, result) <= SAME_MM
+    ]
+    if late:
+        which = f"the {wanted}" if late[-1].enhancement else "a T1"
+        return Flag.LATE, f"{which} slice of this position {_LATE}"
+    lacking = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
+    if near:
+        return lacking, f"the {wanted} slice of this position has no contours or no map"
+    if not candidates:
+        return lacking, f"there is no {wanted} T1 map"
+    where = _nearest(result, candidates, wanted, places)
+    return Flag.SLICES_DO_NOT_MATCH, f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
+
+
+def _mismatch(result: SliceResult, partners: Sequence[SliceResult], wanted: str, places: Places) -> str:
+    """Return why slices of the position of another one are no partners of it; empty where one is."""
+    allowed = [each for each in partners if not contradiction(each, result)]
+    if not allowed:
+        return f"the {wanted} slice of this position does not match: {contradiction(partners[0], result)}"
+    if places.ambiguous(allowed):
+        return (
+            f"several {wanted} slices have its index and none states its position: send "
+            "positions, or a slice index for each"
+        )
+    if not any(places.proved(each, result) for each in allowed):
+        return (
+            f"neither this slice nor the {wanted} one states its position, and index "
+            f"{result.identity.slice_index} of a single slice may be any: send positions, or each series "
+            "with all its slices"
+        )
+    return ""
+
+
+def _nearest(result: SliceResult, candidates: Sequence[SliceResult], wanted: str, places: Places) -> str:
+    """Return where the nearest of slices at other positions lies, or why that is not known."""
+    nearest = min(places.distance_mm(each, result) for each in candidates)
+    if np.isfinite(nearest):
+        return f"the nearest lies {nearest:.1f} mm away"
+    if any(np.isfinite(distance_mm(each, result)) for each in candidates):
+        zeros = "this one states" if places.stated(result) is False else f"the {wanted} slices state"
+        return f"{zeros} the position 0, 0, 0, which stands for none; send positions"
+    return "none is parallel to it" if placed(result) else "no position is stated, nor its slice index"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,6 +29,11 @@ _AT_ZERO: Final = (
     "states another: check that both lie at one position, or send positions."
 )
 """Doubt about a pair of which one slice may have no position."""
+_TABLE_MOVED: Final = (
+    "The patient table was elsewhere for native and post-contrast images (patient_table_position). Senders "
+    "differ in whether the position of an image includes that: check that both lie at one position."
+)
+"""Doubt about a pair whose positions may be those of two places of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +140,19 @@ class Places:
         slices = {"native": pair.native, "post-contrast": pair.post}
         stated = {name: self.stated(each) for name, each in slices.items()}
         if False not in stated.values():
-            at_zero = next((name for name, known in stated.items() if known is None), "")
-            return at_zero and _AT_ZERO.format(at_zero)
-        single = next((name for name, each in slices.items() if not indexed(each, self._study)), "")
-        return single and _DOUBT.format(single)
+            doubtful, why = next((name for name, known in stated.items() if known is None), ""), _AT_ZERO
+        else:
+            unindexed = (name for name, each in slices.items() if not indexed(each, self._study))
+            doubtful, why = next(unindexed, ""), _DOUBT
+        if doubtful:
+            return why.format(doubtful)
+        return _TABLE_MOVED if table_moved(pair.native, pair.post) else ""
+
+
+def table_moved(one: SliceResult, other: SliceResult) -> bool:
+    """Return whether the patient table was elsewhere for two slices whose positions the MRD header states."""
+    places = (one.geometry.table, other.geometry.table)
+    return places[0] is not None and places[1] is not None and math.dist(places[0], places[1]) > SAME_MM
 
 
 def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:
@@ -207,9 +222,10 @@ def find_pair(
     """Return the pair of a slice and the best of the earlier ones; None where none fits.
 
     Maps that were both fitted, or both made by the scanner, go first; then those that were both corrected for
-    motion, or both not; then the nearest slice; of several at one position, that of the same slice index,
-    then the last acquired. Slices without positions need a series whose slice index counts them; where only
-    one of both has such a series so far, or zeros of one of both may stand for none, the pair has a doubt.
+    motion, or both not; then those of one place of the patient table; then the nearest slice; of several at
+    one position, that of the same slice index, then the last acquired. Slices without positions need a series
+    whose slice index counts them; where only one of both has such a series so far, zeros of one of both may
+    stand for none, or the table was moved, the pair has a doubt.
 
     Args:
         result: T1 slice.
@@ -238,10 +254,11 @@ def find_pair(
 
     moments = unwrapped([each.identity.time_stamp for each, _ in found])
 
-    def rank(number: int) -> tuple[tuple[bool, bool], int, bool, int, int]:
+    def rank(number: int) -> tuple[tuple[bool, bool], bool, int, bool, int, int]:
         each = found[number][0]
         elsewhere = each.identity.slice_index != result.identity.slice_index
-        return mixed(each), round(distance_mm(each, result)), elsewhere, -moments[number], -number
+        distance = round(distance_mm(each, result))
+        return mixed(each), table_moved(each, result), distance, elsewhere, -moments[number], -number
 
     best, pair = found[min(range(len(found)), key=rank)]
     if places.ambiguous([each for each, _ in found if mixed(each) == mixed(best)]):

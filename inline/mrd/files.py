@@ -6,9 +6,10 @@ The library's own reader and writer go through its image object, which rewrites 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
-from pathlib import Path
+from itertools import accumulate, islice, pairwise
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Self
 
 import h5py
@@ -21,6 +22,7 @@ from inline.mrd.layouts import (
     FileError,
     datasets,
     foreign_links,
+    groups_below,
     image_set,
     is_measurement,
     member,
@@ -30,11 +32,13 @@ from inline.mrd.layouts import (
 from inline.mrd.library import image_header_dtype
 from inline.mrd.messages import Image
 from inline.mrd.protocol import MRD2, MRD2_SIGNATURE
-from inline.mrd.text import as_utf8, decode
+from inline.mrd.text import decode, without_nul
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
 
+_MOST_GROUPS: Final = 1000
+"""Groups below those of the first level in which images are sought; links can make them any number."""
 _NAMED: Final = "process or replay with --group"
 _RAW: Final = "{} holds no images; raw data must be reconstructed first"
 _NO_IMAGES: Final = (
@@ -55,7 +59,8 @@ class ImageFile:
 
         Args:
             file: to read.
-            group: HDF5 group that holds the data; empty takes ``dataset``, else the only one with images.
+            group: HDF5 group that holds the data; empty takes ``dataset``, else the only one with images:
+                of the first level or, where none there has some, of the two below.
 
         Raises:
             FileError: no such file, no HDF5, no images in it or in the group, or images that cannot be read.
@@ -98,11 +103,12 @@ class ImageFile:
 
     @property
     def header_bytes(self) -> bytes:
-        """XML header as it is stored; empty where the file has none."""
-        stored = member(self._group, "xml")
-        if not isinstance(stored, h5py.Dataset):
-            return b""
-        return next(iter(read_text(stored, f"{self.name}/xml")), b"")
+        """XML header as it is stored, in the group or the nearest one above; empty where none has one."""
+        place = PurePosixPath("/", self.name)
+        for group in (place, *place.parents):
+            if isinstance(stored := member(self._file, f"{group}/xml"), h5py.Dataset):
+                return next(iter(read_text(stored, f"{group}/xml".strip("/"))), b"")
+        return b""
 
     def __len__(self) -> int:
         return sum(len(each.headers) for each in self._sets)
@@ -110,14 +116,20 @@ class ImageFile:
     def images(self) -> Iterator[Image]:
         """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
 
-        Those after midnight come last (:func:`inline.data.time_stamps.past_midnight`).
+        Those after midnight come last (:func:`inline.data.time_stamps.past_midnight`). A set keeps its order
+        where its stamps fall only to earlier ones of it (:func:`_moments`).
 
         Raises:
             FileError: pixels cannot be read or converted.
         """
         places = [(each, place) for each in self._sets for place in range(len(each.headers))]
-        stamps = past_midnight([int(each.headers["acquisition_time_stamp"][place]) for each, place in places])
-        for number in sorted(range(len(places)), key=stamps.__getitem__):
+        stamps = iter(
+            past_midnight([int(each.headers["acquisition_time_stamp"][place]) for each, place in places])
+        )
+        moments = [
+            moment for each in self._sets for moment in _moments(list(islice(stamps, len(each.headers))))
+        ]
+        for number in sorted(range(len(places)), key=moments.__getitem__):
             each, place = places[number]
             yield each.image(place)
 
@@ -126,9 +138,11 @@ class ImageFile:
             named = member(self._file, group)
             if group and isinstance(named, h5py.Group) and any(datasets(named)):
                 return group
-            groups = [name for name in self._file if isinstance(member(self._file, name), h5py.Group)]
-            holders = [name for name in (*groups, "/") if any(datasets(self._file[name]))]
-            is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
+            groups = [*groups_below(self._file, depth=1), "/"]
+            if not any(map(self._has_images, groups)):
+                groups = ["/", *islice(groups_below(self._file), _MOST_GROUPS)]
+            holders = [name for name in groups if self._has_images(name)]
+            is_mrd = any(is_measurement(member(self._file, name)) for name in groups)
         if not holders:
             raise FileError((_RAW if is_mrd else _NO_IMAGES).format(file))
         if group:
@@ -141,6 +155,9 @@ class ImageFile:
         if others := ", ".join(each for each in holders if each != name):
             self.notes.append(f"images in the groups {others} are not read; {_NAMED} reads one of them")
         return name
+
+    def _has_images(self, name: str) -> bool:
+        return any(datasets(member(self._file, name)))
 
 
 class _Sink(FileIO):
@@ -204,6 +221,24 @@ def write_images(
             raise sink.error
 
 
+def _moments(stamps: Sequence[int]) -> list[int]:
+    """Return the time stamps by which the images of a set are sorted.
+
+    Images as acquired and as corrected may have the same stamps and lie one kind after the other: those after
+    a fall to a stamp that came before count as acquired with the latest before them. A fall to another stamp
+    shows that the images lie in another order than that of acquisition.
+
+    Args:
+        stamps: in the order of the set.
+    """
+    came: set[int] = set()
+    for before, stamp in pairwise([0, *stamps]):
+        if stamp < before and stamp not in came:
+            return list(stamps)
+        came.add(stamp)
+    return list(accumulate(stamps, max))
+
+
 def _is_mrd2(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
@@ -214,7 +249,7 @@ def _is_mrd2(file: Path) -> bool:
 
 def _write(output: Any, group: str, header: str | bytes, series: Iterable[list[Image]]) -> None:
     dataset = output.create_group(group)
-    text = as_utf8(header.encode("utf-8", "replace") if isinstance(header, str) else header)
+    text = without_nul(header.encode("utf-8", "replace") if isinstance(header, str) else header)
     if text:
         dataset.create_dataset("xml", data=_texts([text]))
     taken: set[str] = set()
@@ -234,7 +269,7 @@ def _texts(values: list[bytes]) -> Any:
 def _write_series(group: Any, images: list[Image]) -> None:
     head = images[0].header
     dtype = COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
-    attributes = [as_utf8(image.attributes) for image in images]
+    attributes = [without_nul(image.attributes) for image in images]
     headers = np.frombuffer(
         bytearray().join(image.header.pack() for image in images), dtype=image_header_dtype
     )

@@ -32,6 +32,8 @@ _DAMAGE: Final = 0.01
 _MOST_IMAGES: Final = 1 << 20
 _MOST_LINKS: Final = 16
 """Soft links on the way to a member; such links may lead to each other."""
+_DEPTH: Final = 3
+"""Levels of groups in which images are sought where those of the first have none."""
 _MOST_BYTES: Final = 512 * 2**20
 """Of the pixels of an image, of a chunk, and of all texts of a set.
 
@@ -118,6 +120,15 @@ def member(group: Any, path: str) -> Any:
     return group
 
 
+def groups_below(group: Any, depth: int = _DEPTH) -> Iterator[str]:
+    """Yield the path of each group in a group and in those, down to a depth."""
+    for name in group:
+        if isinstance(inner := member(group, name), h5py.Group):
+            yield name
+            if depth > 1:
+                yield from (f"{name}/{each}" for each in groups_below(inner, depth - 1))
+
+
 def foreign_links(group: Any) -> list[str]:
     """Return the names of the members of a group that lie in other files."""
     return [name for name in group if isinstance(group.get(name, getlink=True), h5py.ExternalLink)]
@@ -192,20 +203,40 @@ def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield name, data, headers and attributes of each set of images in a group; None for a missing part.
 
     Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
-    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
+    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them. A group that has these
+    beside its own XML header, as ``ismrmrd.File`` can write it, is a set itself, and none of the group above.
     """
+    if _is_whole(group):
+        yield group.name.strip("/") or "/", *_parts(group)
     for name in group:
         item = member(group, name)
         if isinstance(item, h5py.Group):
-            data, header, attributes = (member(item, each) for each in ("data", "header", "attributes"))
+            if _is_whole(item):
+                continue
+            data, header, attributes = _parts(item)
         elif name.endswith(".img"):
             stem = name.removesuffix(".img")
             data, header, attributes = item, member(group, f"{stem}.head"), member(group, f"{stem}.attrib")
         else:
             continue
-        # Raw data lies in a dataset of the same name.
-        if isinstance(data, h5py.Dataset) and data.shape and not _is_raw(data):
+        if _is_stack(data):
             yield f"{group.name.strip('/')}/{name}".strip("/"), data, header, attributes
+
+
+def _parts(group: Any) -> tuple[Any, Any, Any]:
+    data, header, attributes = (member(group, name) for name in ("data", "header", "attributes"))
+    return data, header, attributes
+
+
+def _is_stack(data: Any) -> bool:
+    """Return whether a dataset holds pixels; raw data lies in one of the same name."""
+    return isinstance(data, h5py.Dataset) and bool(data.shape) and not _is_raw(data)
+
+
+def _is_whole(group: Any) -> bool:
+    """Return whether a group has images and, beside them, the header of their measurement."""
+    data, header, _ = _parts(group)
+    return _is_stack(data) and all(isinstance(each, h5py.Dataset) for each in (header, member(group, "xml")))
 
 
 def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:

@@ -122,7 +122,7 @@ def parse_xml(text: str, what: str) -> Element:
         raise ProtocolError(f"{what} is not readable XML: {first}") from first
 
 
-def as_utf8(data: bytes) -> bytes:
+def without_nul(data: bytes) -> bytes:
     """Return a text without NUL bytes: as it is up to trailing ones, else in UTF-8 without a declaration.
 
     C strings, and so strings in HDF5 files, end at the first NUL byte.

@@ -219,7 +219,8 @@ def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     shape += [1] * (16 - len(shape))
     long = [place for place, size in enumerate(shape) if size > 1 and place not in (0, 1, _BART_SLICE)]
     if min(shape) < 1 or len(long) > 1:
-        raise SourceError(f"{head} states {_product(shape)}; columns, rows, images and slices are read")
+        states = " x ".join(map(str, shape))
+        raise SourceError(f"{head} states {states}; columns, rows, images and slices are read")
     try:
         # Fortran order, complex numbers of 64 bits (mrirecon/bart, doc/README).
         values = np.memmap(data, dtype="<c8", mode="r", shape=tuple(shape), order="F")
@@ -229,7 +230,3 @@ def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     order = (times, _BART_SLICE, 1, 0)
     rest = [place for place in range(len(shape)) if place not in order]
     return np.transpose(values, (*order, *rest)).reshape([shape[place] for place in order]), {}
-
-
-def _product(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

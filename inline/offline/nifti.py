@@ -118,7 +118,11 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     images: list[Image] = []
     in_ms = False
     if name["suffix"] != "IRT1":
-        meta = {"DataRole": quantity, "RescaleSlope": f"{_unit_ms(files[0]):g}", "RescaleIntercept": "0"}
+        meta = {"DataRole": quantity}
+        if unit := _unit_ms(files[0]):
+            meta |= {"RescaleSlope": f"{unit:g}", "RescaleIntercept": "0"}
+        else:
+            settings = settings.model_copy(update={f"{quantity.lower()}_map_scale": _UNITS_MS["s"]})
         images += _slices(files[0], [meta], name["base"], 0)
     else:
         times = {file: _inversion_times(file) for file in files}
@@ -218,9 +222,11 @@ def _inversion_times(file: Path) -> list[float]:
     return [float(time) for time in times]
 
 
-def _unit_ms(file: Path) -> float:
-    """Return the size of the unit of a map, ms: that of its sidecar, else the second."""
-    stated, sidecar = _stated(file, "Units", "s")
+def _unit_ms(file: Path) -> float | None:
+    """Return the size of the unit of a map that its sidecar states, ms; None without, as of seconds."""
+    stated, sidecar = _stated(file, "Units", ...)
+    if stated is ...:
+        return None
     if not isinstance(stated, str) or stated.strip() not in _UNITS_MS:
         raise SourceError(
             f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"

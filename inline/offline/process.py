@@ -20,8 +20,8 @@ from inline.examination.examine import examine
 from inline.mrd.header import StudyKey
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
+from inline.replay.replies import in_order, overlay_names
 from inline.replay.results import Record
-from inline.replay.run import in_order, overlay_names
 from inline.settings import Settings
 from model.output import check_folder, write_json
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.assembly.geometry import read_geometry
+from inline.assembly.geometry import read_geometry, stated_directions
 from inline.contouring.aha import lacks_segments, renamed
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
@@ -19,8 +19,8 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
+from inline.replay.replies import contours_of, map_values, points_of
 from inline.replay.results import Record
-from inline.replay.run import contours_of, map_values, points_of
 from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
 from inline.report.output import SUFFIXES, check_suffix
 
@@ -54,7 +54,7 @@ def report_files(given: Iterable[Path]) -> list[Path]:
     return files
 
 
-def report_maps(
+def returned_maps(
     slices: Iterable[tuple[Record, Image]],
     ecv: Iterable[tuple[Record, Image]],
     missing: Iterable[Record],
@@ -181,7 +181,7 @@ def _final_levels(texts: Iterable[str]) -> dict[tuple[int, int, bool], SliceLeve
 
 
 def _at_level(shown: ReportMap, level: SliceLevel, flags: Sequence[str]) -> ReportMap:
-    """Return a map whose slice, with these flags, lies at another level; see :func:`report_maps`."""
+    """Return a map whose slice, with these flags, lies at another level; see :func:`returned_maps`."""
     if level is shown.level:
         return shown
     regions = renamed(shown.regions, level)
@@ -202,8 +202,8 @@ def _shown(
     if image is None:
         return None, None
     try:
-        placed = read_geometry(image.header)
-    except SeriesError:
+        placed = read_geometry(image.header, stated=stated_directions(image.meta()))
+    except (SeriesError, ProtocolError):
         return None, None
     where = placed.geometry.known
     try:

@@ -115,15 +115,13 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
     rows = []
     for record in records:
         ring, septum = _region(record, "global"), _region(record, "septum")
-        native, post = record["native"], record["post_contrast"]
-        name = f"{native['slice_index']} {record['level'] or ''} ({native['series_index']}"
         synthetic = "*" if record["haematocrit_source"] == "synthetic" else ""
         row = [
-            f"{name}, {post['series_index']})" if post else f"{name})",
+            _ecv_name(record),
             "-" if ring is None or ring["median"] is None else _interval(ring),
             _number(ring["standard_error"] if ring else None),
             _number(septum["median"] if septum else None),
-            *([_number(truth.get(("ECV", native["slice_index"])))] if truth and known else []),
+            *([_number(truth.get(("ECV", record["native"]["slice_index"])))] if truth and known else []),
             _number(ring["partition_coefficient"] if ring else None, 3),
             _number(record["haematocrit"], 3) + synthetic,
             ", ".join(record["flags"]) or record["error"] or "-",
@@ -133,9 +131,28 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
 
 
 def ecv_notes(records: list[Record]) -> list[str]:
-    """Return every distinct note and error of ECV records once."""
-    said = [text for record in records for text in (*record["notes"], record["error"]) if text]
-    return list(dict.fromkeys(f"ECV: {text}" for text in said))
+    """Return every distinct note and error of ECV records once, with the names of its slice positions."""
+    names = list(map(_ecv_name, records))
+    return _with_bearers(
+        records, names, lambda record: filter(None, (*record["notes"], record["error"])), of="ECV"
+    )
+
+
+def unused_haematocrit(haematocrit: float | None, records: Iterable[Record]) -> list[str]:
+    """Return a note where a haematocrit was given that none of the ECV records has."""
+    if haematocrit is None or any(record["haematocrit"] is not None for record in records):
+        return []
+    return [
+        f"The haematocrit {haematocrit:g} is not used: no native and post-contrast T1 of one slice position "
+        "gave an ECV."
+    ]
+
+
+def _ecv_name(record: Record) -> str:
+    """Return a name for an ECV record: slice index, level, series of the native and post-contrast map."""
+    series = [each["series_index"] for each in (record["native"], record["post_contrast"]) if each]
+    numbers = f"({', '.join(map(str, series))})"
+    return " ".join(filter(None, (str(record["native"]["slice_index"]), record["level"], numbers)))
 
 
 def slice_names(records: list[Record]) -> list[str]:
@@ -164,13 +181,14 @@ def _name(record: Record) -> str:
 
 def notes(records: list[Record]) -> list[str]:
     """Return every distinct note of the records once, with the names of its slices."""
-    return _with_bearers(records, lambda record: record.get("notes", ()))
+    return _with_bearers(records, slice_names(records), lambda record: record.get("notes", ()))
 
 
 def unknown_levels(records: list[Record]) -> list[str]:
     """Return every distinct reason why a level is unknown once, with the names of its slices."""
     return _with_bearers(
         records,
+        slice_names(records),
         lambda record: [
             source.removeprefix(_UNKNOWN)
             for source in (record.get("level_source", ""),)
@@ -179,16 +197,26 @@ def unknown_levels(records: list[Record]) -> list[str]:
     )
 
 
-def _with_bearers(records: list[Record], texts: Callable[[Record], Iterable[str]]) -> list[str]:
-    """Return every distinct text of the records once, with the names of its slices unless it is of all."""
+def _with_bearers(
+    records: list[Record],
+    names: Sequence[str],
+    texts: Callable[[Record], Iterable[str]],
+    *,
+    of: str = "",
+) -> list[str]:
+    """Return every distinct text of the records once, with the names of its slices unless it is of all.
+
+    The kind of the records, ``of``, stands before it.
+    """
     bearers: dict[str, list[str]] = {}
-    for record, name in zip(records, slice_names(records), strict=True):
+    for record, name in zip(records, names, strict=True):
         for text in texts(record):
             bearers.setdefault(text, []).append(name)
-    return [
-        text if len(names) == len(records) > 1 else f"{', '.join(dict.fromkeys(names))}: {text}"
-        for text, names in bearers.items()
-    ]
+    named = {
+        text: "" if len(found) == len(records) > 1 else ", ".join(dict.fromkeys(found))
+        for text, found in bearers.items()
+    }
+    return [": ".join(filter(None, (f"{of} {where}".strip(), text))) for text, where in named.items()]
 
 
 def printable(text: str, *, lines: bool = False) -> str:

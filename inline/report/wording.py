@@ -39,7 +39,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "masked-values": "Pixels outside the possible range of ECV were left out.",
     "thin-wall": "The wall is thin: blood or fat may reach the values.",
     "missing-images": "Images of the series are missing: the map, if there is one, is fitted from the rest.",
-    "contradictory-geometry": "The headers contradict each other about the geometry of the images.",
+    "contradictory-geometry": "Headers, or insertion points and directions, contradict each other.",
     "unreadable-times": "Times of some images could not be read.",
     "converted-unit": "Times or values were converted to milliseconds.",
     "non-finite-pixels": "Some pixels are not numbers; they have no value.",

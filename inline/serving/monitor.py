@@ -31,7 +31,7 @@ _PAUSE_S: Final = 0.05
 _JOIN_S: Final = 2.0
 
 
-class Page(NamedTuple):
+class Reply(NamedTuple):
     """Reply to a request: content, its type, and the HTTP status."""
 
     body: bytes
@@ -39,22 +39,22 @@ class Page(NamedTuple):
     status: HTTPStatus = HTTPStatus.OK
 
 
-def json_page(content: dict[str, Any], *, good: bool) -> Page:
+def json_reply(content: dict[str, Any], *, good: bool) -> Reply:
     """Return a page of JSON; its status is 503 unless it is ``good``."""
     status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-    return Page(json.dumps(content).encode() + b"\n", "application/json", status)
+    return Reply(json.dumps(content).encode() + b"\n", "application/json", status)
 
 
 class Kept:
     """Page that is made anew at most once in a time, however often it is asked for; safe between threads."""
 
-    def __init__(self, make: Callable[[], Page], every_s: float) -> None:
+    def __init__(self, make: Callable[[], Reply], every_s: float) -> None:
         self._make, self._every_s = make, every_s
         self._lock = threading.Lock()
-        self._page: Page | None = None
+        self._page: Reply | None = None
         self._made = 0.0
 
-    def __call__(self) -> Page:
+    def __call__(self) -> Reply:
         """Return the page."""
         with self._lock:
             now = time.monotonic()
@@ -70,7 +70,7 @@ class Monitor:
         address: host and port.
     """
 
-    def __init__(self, settings: MonitorSettings, pages: dict[str, Callable[[], Page]]) -> None:
+    def __init__(self, settings: MonitorSettings, pages: dict[str, Callable[[], Reply]]) -> None:
         """Bind, listen and serve.
 
         Args:
@@ -99,7 +99,7 @@ class _Server(BoundedServer):
     most_open = _MOST_OPEN
     longest_s = _LONGEST_S
 
-    def __init__(self, listening: socket.socket, pages: dict[str, Callable[[], Page]], token: str) -> None:
+    def __init__(self, listening: socket.socket, pages: dict[str, Callable[[], Reply]], token: str) -> None:
         super().__init__(listening, _Handler)
         self.pages, self.token = pages, token.encode()
 
@@ -139,13 +139,13 @@ class _Handler(QuietHandler):
 
     do_HEAD = do_GET  # noqa: N815, the name is the library's
 
-    def _page(self) -> Page:
+    def _page(self) -> Reply:
         # http.server decodes headers as Latin-1: these are the bytes as they came.
         given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
         if self.server.token and not hmac.compare_digest(given, self.server.token):
-            return Page(b"a token is needed\n", status=HTTPStatus.UNAUTHORIZED)
+            return Reply(b"a token is needed\n", status=HTTPStatus.UNAUTHORIZED)
         make = self.server.pages.get(self.path.partition("?")[0])
         if make is None:
             known = " ".join(self.server.pages)
-            return Page(f"there is {known}\n".encode(), status=HTTPStatus.NOT_FOUND)
+            return Reply(f"there is {known}\n".encode(), status=HTTPStatus.NOT_FOUND)
         return make()

@@ -29,7 +29,7 @@ _BESIDE: Final = 4 << 10
 """Bytes of a result beside the pixels of its map: regions, texts."""
 
 
-class Report:
+class StudyReport:
     """Maps of the results of one study on one connection, and their page. Results may come from any thread.
 
     Attributes:

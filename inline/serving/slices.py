@@ -34,7 +34,7 @@ from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
-from inline.serving.report import Report
+from inline.serving.report import StudyReport
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import InOrder, SendQueue
 from inline.serving.service import Service
@@ -107,7 +107,7 @@ class Slices:
         self._slices: deque[_Slice] = deque(maxlen=_MOST_SLICES)
         self._memory_reported = False
         self._header = MeasurementHeader()
-        self._reports: dict[Study, Report] = {}
+        self._reports: dict[Study, StudyReport] = {}
         self._lacks_reports = False
         self._final: dict[Study, FinalLevels] = {}
         self._take_settings()
@@ -188,7 +188,7 @@ class Slices:
             finally:
                 report.release()
 
-    def _send_report(self, number: int, study: Study, report: Report, until: float) -> None:
+    def _send_report(self, number: int, study: Study, report: StudyReport, until: float) -> None:
         dialogue, service = self._dialogue, self._service
         for unpaired in service.kept.unpaired(study, self._name):
             report.add(unpaired)
@@ -318,7 +318,7 @@ class Slices:
             late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
 
-    def _report_of_study(self) -> Report | None:
+    def _report_of_study(self) -> StudyReport | None:
         """Return the report of the study, with the texts of its header; None beyond the limit."""
         if self._study not in self._reports:
             if len(self._reports) >= _MOST_PAGES:
@@ -327,12 +327,14 @@ class Slices:
                     problem = f"only the first {_MOST_PAGES} studies of a connection have a report"
                     self._reply(self._dialogue.warn(problem))
                 return None
-            self._reports[self._study] = Report(self._memory)
+            self._reports[self._study] = StudyReport(self._memory)
         report = self._reports[self._study]
         report.header = replace(self._header, inversion_times=(), echo_times=(), parameters={})
         return report
 
-    def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
+    def _keep(
+        self, report: StudyReport, template: ImageHeader, *results: SliceResult | EcvResult | None
+    ) -> None:
         """Keep results for the report of their study."""
         try:
             for each in results:
@@ -415,7 +417,7 @@ class Slices:
             self._tally.errors += bool(problem)
             fields = {"fields": {"result": _values(result)}}
             _log.info("%s result: %s", self._name, _fields(result), extra=fields)
-            name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
+            name = slice_name(result.identity, result.quantity)  # inline/replay/replies.py reads it
             self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
                 self._report_ecv(ecv)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from inline.serving.health import Checkup, Health
-from inline.serving.monitor import Kept, Monitor, Page, json_page
+from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.serving.observers import Observer, Observers
 from inline.serving.server import Server
 from inline.settings import MonitorSettings
@@ -137,8 +137,8 @@ def supervision(
             from inline.serving.metrics import Metrics
 
             metrics = Metrics(made.checkup)
-            pages: dict[str, Callable[[], Page]] = {
-                "/metrics": Kept(lambda: Page(metrics.text()), _METRICS_EVERY_S),
+            pages: dict[str, Callable[[], Reply]] = {
+                "/metrics": Kept(lambda: Reply(metrics.text()), _METRICS_EVERY_S),
                 "/healthz": partial(_health, made.checkup, "live"),
                 "/readyz": partial(_health, made.checkup, "ready"),
             }
@@ -157,7 +157,7 @@ def supervision(
         yield made
 
 
-def _health(checkup: Checkup, quality: str) -> Page:
+def _health(checkup: Checkup, quality: str) -> Reply:
     """Return the health; its status is good if the service is ``live``, or ``ready``."""
     record = checkup.health().record()
-    return json_page(record, good=record[quality])
+    return json_reply(record, good=record[quality])

@@ -13,7 +13,7 @@ from model.architecture import CLASSES
 from model.unet import UNet
 
 
-def network_output(scores: Tensor) -> Tensor:
+def output_of_scores(scores: Tensor) -> Tensor:
     """Return the output of :class:`model.engines.base.Engine` of scores, both ``(n, 3 + k, h, w)``.
 
     Softmax of the classes, sigmoid of the heat.
@@ -33,7 +33,7 @@ class Probabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the network output ``(n, 3 + k, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return network_output(self.network(images))
+        return output_of_scores(self.network(images))
 
 
 class HalfProbabilities(nn.Module):
@@ -49,7 +49,7 @@ class HalfProbabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the network output ``(n, 3 + k, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return network_output(self.network(images.half()).float())
+        return output_of_scores(self.network(images.half()).float())
 
 
 def folded(network: UNet) -> UNet:

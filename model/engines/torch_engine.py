@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from model.engines.probabilities import network_output
+from model.engines.probabilities import output_of_scores
 
 
 class TorchEngine:
@@ -25,5 +25,5 @@ class TorchEngine:
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
         with torch.inference_mode():
             scores = self._network(batch.to(self._device, memory_format=torch.channels_last))
-            output: NDArray[np.float32] = network_output(scores).cpu().numpy()
+            output: NDArray[np.float32] = output_of_scores(scores).cpu().numpy()
         return output

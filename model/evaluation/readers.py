@@ -62,7 +62,7 @@ def read(
 ) -> LabelledSlice:
     """Return a slice with the labels of simulated readers in place of its truth."""
     borders = find_borders(slice_.labels, slice_.spacing)
-    drawn = {name: draw(borders, reader, spread.random_mm, random) for name, reader in readers.items()}
+    drawn = {name: draw_labels(borders, reader, spread.random_mm, random) for name, reader in readers.items()}
     return replace(slice_, readers=drawn)
 
 
@@ -110,7 +110,7 @@ def find_borders(truth: Labels, spacing: tuple[float, float]) -> Borders:
     return Borders(truth.shape, part, angle, endo, epi, size)
 
 
-def draw(borders: Borders, reader: Reader, random_mm: float, random: np.random.Generator) -> Labels:
+def draw_labels(borders: Borders, reader: Reader, random_mm: float, random: np.random.Generator) -> Labels:
     """Return the labels ``(rows, columns)`` of a reader.
 
     Args:

@@ -51,19 +51,18 @@ _NATIVE_T1: Final = replace(MIXES["t1"], t1_map=1.0, t1_map_post=0.0)
 
 
 def make_slices(
-    count: int, kind: str, seed: int = SEED, *, maps: bool = False, apices: float = 0.0
+    count: int, kind: str, *, maps: bool = False, apices: float = 0.0
 ) -> Iterator[tuple[LabelledSlice, str]]:
-    """Yield synthetic slices of one kind of map and the pathology of each; the same for a seed.
+    """Yield synthetic slices of one kind of map and the pathology of each; always the same ones.
 
     Args:
         count: slices.
         kind: ``t1`` or ``t2``.
-        seed: of the generator.
         maps: native maps in ms; else network input, a third of T1 post-contrast.
         apices: share of small apices (:mod:`model.synthesis.apex`).
     """
     mix = _NATIVE_T1 if maps and kind == "t1" else MIXES[kind]
-    generator = torch.Generator().manual_seed(seed + (kind == "t2"))
+    generator = torch.Generator().manual_seed(SEED + (kind == "t2"))
     made = 0
     while made < count:
         batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix, apices=apices)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.motion.correlation import first_displacements
 from model.motion.gains import OddGain, image_gains, odd_gain
-from model.motion.groupwise import STAGES, Registration, Stage, sample
+from model.motion.groupwise import STAGES, GroupwiseRegistration, SearchStage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
@@ -20,7 +20,7 @@ from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
 
-DETECTION: Final = Stage(16.0, 0.0)
+DETECTION: Final = SearchStage(16.0, 0.0)
 """Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
 Noise alone can make its step longer than ``STILL_MM`` in T1 slices at rest (docs/limits.md)."""
 STILL_MM: Final = 0.5
@@ -88,7 +88,7 @@ class MotionCorrection:
     r_squared_before: float
     r_squared_after: float | None = None
     residual_mm: float | None = None
-    registration: Registration | None = None
+    registration: GroupwiseRegistration | None = None
     reason: str = ""
     odd_gain: OddGain | None = None
     images: Floats | None = None
@@ -149,7 +149,7 @@ def correct_motion(
     # An image without values would look like one that moved.
     if not tissue.any() or _gaps(lattice, finite)[tissue].mean() > _MOST_GAPS:
         return None
-    registration = Registration.at_rest(lattice, model, reduced, times_ms)
+    registration = GroupwiseRegistration.at_rest(lattice, model, reduced, times_ms)
     # Another gain of one image would look like motion.
     gains = image_gains(model, registration.merged, times_ms)
     registration.images = reduced / gains.astype(np.float32)[:, None, None]
@@ -161,7 +161,7 @@ def correct_motion(
     seen = bool(shift_mm.max() > STILL_MM)
     if not seen and (before >= _FITTED or odd is not None):
         return still
-    stages: tuple[Stage, ...] = STAGES
+    stages: tuple[SearchStage, ...] = STAGES
     if model.one_contrast:
         stages = STAGES[_REPLACED_STAGES:]
         registration.displacements = first_displacements(registration.images, lattice)
@@ -210,7 +210,7 @@ def without_spikes(images: Floats) -> Floats:
     return np.clip(images, -limit, limit)
 
 
-def _corrected(images: Floats, registration: Registration) -> Floats:
+def _corrected(images: Floats, registration: GroupwiseRegistration) -> Floats:
     """Return the images ``(n, rows, columns)`` as acquired at their displacements, by cubic convolution.
 
     Only the window of the lattice is returned.
@@ -290,7 +290,7 @@ def _smooth(displacements: Floats) -> bool:
     return bool(steepest <= _STEEPEST and area.min() >= _SMALLEST_AREA)
 
 
-def _misfit_falls(registration: Registration, tissue: NDArray[np.bool_]) -> bool:
+def _misfit_falls(registration: GroupwiseRegistration, tissue: NDArray[np.bool_]) -> bool:
     """Return whether the displacements lower the misfit 1 - R2 over tissue by the share :data:`_FALL`.
 
     Interpolation lowers noise, and so the misfit. The misfit before is therefore that of images shifted

@@ -28,7 +28,7 @@ _MERGED: Final = 2
 """Working pixels along each axis that are merged into one for blurred images."""
 
 
-class Stage(NamedTuple):
+class SearchStage(NamedTuple):
     """Stage of the search: one step with its window and blur.
 
     Attributes:
@@ -49,12 +49,12 @@ class Stage(NamedTuple):
 
 
 STAGES: Final = (
-    Stage(36.0, 9.0, restored=True),
-    Stage(24.0, 4.5),
-    Stage(20.0, 3.0),
-    Stage(16.0, 0.0),
-    Stage(14.0, 0.0),
-    Stage(12.0, 0.0),
+    SearchStage(36.0, 9.0, restored=True),
+    SearchStage(24.0, 4.5),
+    SearchStage(20.0, 3.0),
+    SearchStage(16.0, 0.0),
+    SearchStage(14.0, 0.0),
+    SearchStage(12.0, 0.0),
 )
 """From wide windows on blurred images, for large displacements, to narrow ones. Chosen by simulation."""
 _LONGEST: Final = 3.0
@@ -62,7 +62,7 @@ _LONGEST: Final = 3.0
 
 
 @dataclass(slots=True, eq=False)
-class Registration:
+class GroupwiseRegistration:
     """Search for the displacements of a series, step by step.
 
     Attributes:
@@ -83,7 +83,7 @@ class Registration:
     @classmethod
     def at_rest(
         cls, lattice: Lattice, model: SignalModel, images: Floats, times_ms: NDArray[np.float64]
-    ) -> Registration:
+    ) -> GroupwiseRegistration:
         """Return a search that begins without displacement, of images on the working grid."""
         return cls(lattice, model, images, times_ms, np.zeros((len(images), *lattice.nodes, 2), np.float32))
 
@@ -95,7 +95,7 @@ class Registration:
             [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in self.images]
         )
 
-    def step(self, stage: Stage) -> Floats:
+    def step(self, stage: SearchStage) -> Floats:
         """Return the step of all displacements towards the least residuals, as ``displacements``."""
         coarsening, model = stage.coarsening, self.model
         images = self.images if coarsening == 1 else self.merged

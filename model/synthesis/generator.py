@@ -42,7 +42,7 @@ class Batch:
     insertions: Tensor
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalise_batch(images: Tensor) -> Tensor:
     """Images ``(n, rows, columns)`` clipped at their 1st and 99th percentile, zero mean, unit variance."""
     flat = images.flatten(1)
     low, high = torch.quantile(flat, torch.tensor([0.01, 0.99], device=images.device), dim=1)[..., None]
@@ -89,5 +89,5 @@ def make_batch(
                 images = images.index_copy(0, index, found)
     images = present(draw, images, kinds, anatomy.labels)
     return Batch(
-        normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology, anatomy.insertions
+        normalise_batch(images), images, anatomy.labels, kinds, anatomy.level, pathology, anatomy.insertions
     )

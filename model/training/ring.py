@@ -15,7 +15,7 @@ from model.frame import FRAME_MM
 from model.magnification import APPARENT_MM, FACTORS, SMALL_MM
 from model.synthesis.apex import SHARE
 from model.synthesis.contrast import Mix
-from model.synthesis.generator import make_batch, normalise
+from model.synthesis.generator import make_batch, normalise_batch
 
 _TURN: Final = 0.25
 """Standard deviation of the rotation, radians."""
@@ -28,7 +28,7 @@ _ELSEWHERE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Slices:
+class StepSlices:
     """Slices of one training step.
 
     Attributes:
@@ -76,7 +76,7 @@ class Ring:
         self._insertions[index] = made.insertions
         self.made += count
 
-    def draw(self, count: int) -> Slices:
+    def draw(self, count: int) -> StepSlices:
         """Return ``count`` random slices: turned, scaled, shifted, other contrast, new noise."""
         device, generator = self._images.device, self._generator
 
@@ -107,10 +107,10 @@ class Ring:
         inside = ((points > 0) & (points < self._size - 1)).all(dim=2, keepdim=True)
         gamma = torch.exp(0.2 * normal(count, 1, 1))
         bent = torch.sign(images[:, 0]) * images[:, 0].abs() ** gamma
-        prepared = normalise(bent)
+        prepared = normalise_batch(bent)
         noise = 0.1 * torch.rand(count, 1, 1, generator=generator, device=device) ** 3
         prepared = prepared + noise * normal(*prepared.shape)
-        return Slices(prepared[:, None], labels, torch.where(inside, points, torch.nan))
+        return StepSlices(prepared[:, None], labels, torch.where(inside, points, torch.nan))
 
     def _magnification(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return factor ``(n,)`` and centre (x, y) from -1 to 1, ``(n, 2)``, of slices to be drawn."""

@@ -29,7 +29,7 @@ from model.output import check_folder, write_json
 from model.synthesis.apex import SHARE
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
-from model.training.ring import Ring, Slices
+from model.training.ring import Ring, StepSlices
 from model.training.split import FILE as SPLIT
 from model.training.split import earlier_starts, own_start
 from model.unet import UNet
@@ -151,7 +151,7 @@ class Learner:
         )
         self.steps = 0
 
-    def learn(self, slices: Slices, share: float) -> dict[str, Tensor]:
+    def learn(self, slices: StepSlices, share: float) -> dict[str, Tensor]:
         """Take a step after a share of the training, 0 to 1; returns loss and Dice before it."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(share, self._plan.learning_rate)

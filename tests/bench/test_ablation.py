@@ -7,7 +7,7 @@ import torch
 
 from bench import ablation
 from bench.ablation import UNTRAINED, VARIANTS, Variant, drawn_inside, train_variant
-from model.training.ring import Slices
+from model.training.ring import StepSlices
 from model.unet import UNet
 from model.weights import save_weights
 
@@ -52,7 +52,7 @@ def test_labels_inside_leave_a_rim_at_either_border():
 def test_a_variant_is_trained_from_weights_or_without(variant, tmp_path):
     torch.manual_seed(1)
     save_weights(UNet(), tmp_path)
-    slices = Slices(torch.randn(2, 1, 64, 64), torch.randint(3, (2, 64, 64)), torch.full((2, 2, 2), 30.0))
+    slices = StepSlices(torch.randn(2, 1, 64, 64), torch.randint(3, (2, 64, 64)), torch.full((2, 2, 2), 30.0))
     network = train_variant(variant, tmp_path, [slices])
     with torch.inference_mode():
         scores = network(slices.images)

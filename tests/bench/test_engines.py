@@ -35,7 +35,7 @@ def test_each_engine_has_its_turn_and_its_time(monkeypatch):
 
 def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path))
-    monkeypatch.setattr(engines, "load_weights", lambda settings: (None, tmp_path))
+    monkeypatch.setattr(engines, "weights_of", lambda settings: (None, tmp_path))
     monkeypatch.setattr(engines, "preferred", lambda: ("openvino-int8", "openvino-f32", "torch"))
     slice_ = SimpleNamespace(image=np.zeros((224, 224), np.float32))
     monkeypatch.setattr(engines, "make_slices", lambda count, kind: [(slice_, "none")] * count)

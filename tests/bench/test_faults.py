@@ -8,7 +8,7 @@ import pytest
 from bench import faults
 from bench.attacks import Observation
 from bench.faults import FAULTS, Fault
-from bench.watched import Measurement, Tally
+from bench.watched import ClientTally, Measurement
 from inline.replay.client import Exchange
 
 
@@ -61,6 +61,6 @@ def test_a_client_counts_what_it_misses(measurement, monkeypatch):
         return Exchange(first_sent=1.0, finished=3.0)
 
     monkeypatch.setattr("bench.watched.exchange", without_the_first)
-    tally = Tally()
+    tally = ClientTally()
     tally.send(("", 0), measurement)
     assert (tally.lost, tally.results, tally.seconds) == (1, 0, [2.0])

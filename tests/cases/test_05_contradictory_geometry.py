@@ -1,6 +1,8 @@
-"""Pixel sizes in ``DicomJson`` beside a field of view that a converter computed wrongly.
+"""Geometry that an image states twice: ``DicomJson``, or directions in attributes, beside its header.
 
 ``dicom2mrd.py`` of python-ismrmrd-server multiplies the spacing with the rows for x and the columns for y.
+``ImageRowDir`` and ``ImageColumnDir`` are the directions of an image that was turned; ``read_dir`` and
+``phase_dir`` stay those of the acquisition (ismrmrd, ``doc/mrd_image_data.md``).
 """
 
 import base64
@@ -13,7 +15,7 @@ from inline.data.flags import Flag
 
 from .outcomes import expect, only_map
 from .phantom import MOLLI_TIMES, WALL_RADIUS, Phantom, whole
-from .wire import DOWN, READ, header_xml, image, series
+from .wire import DOWN, NORMAL, READ, described, header_xml, image, series
 
 ROWS, COLUMNS = 96, 128
 FLAT = Phantom(ROWS, COLUMNS)
@@ -150,3 +152,41 @@ def test_slices_in_one_place_though_their_positions_straddle_a_millimetre(server
         for k, (pixels, own) in enumerate(zip(whole(SQUARE.molli()), attributes, strict=True))
     ]
     only_map(server.exchange(images, header_xml(limits={"set": 7})))
+
+
+def directed(server, row, column, **header):
+    """Images of ``SQUARE`` whose attributes state the directions of rows and columns."""
+    stated = {
+        "ImageRowDir": [f"{part:.18f}" for part in row],
+        "ImageColumnDir": [f"{part:.18f}" for part in column],
+    }
+    attributes = described("T1map_MOLLI", "InversionTime", MOLLI_TIMES, **stated)
+    place = {"position": (10.0, -20.0, 30.0), **header}
+    return server.exchange(series(whole(SQUARE.molli()), attributes, **place), header_xml("T1map_MOLLI"))
+
+
+def lies_along(result, reply, row, column):
+    """Contours in the patient and the map that goes back have these directions."""
+    contour = result.record["contours"]["epi"]
+    from_centre = (np.array(contour["pixels"]) - SQUARE.columns / 2) * 1.5
+    patient = np.array((10.0, -20.0, 30.0)) + from_centre @ np.array([row, column])
+    expect(np.allclose(contour["patient_mm"], patient, atol=0.01), f"contours do not lie along {row}", reply)
+    for name, vector in (("ImageRowDir", row), ("ImageColumnDir", column)):
+        sent = np.array(result.attributes[name], float)
+        expect(np.allclose(sent, vector, atol=1e-6), f"{name} of the map is {sent}", reply)
+
+
+@pytest.mark.parametrize(("read", "phase"), [(DOWN, READ), (-READ, -DOWN), (-READ, DOWN), (READ, DOWN)])
+def test_directions_of_turned_and_flipped_images_are_those_of_their_attributes(server, read, phase):
+    reply = directed(server, READ, DOWN, read_dir=read, phase_dir=phase, slice_dir=np.cross(read, phase))
+    result = only_map(reply)
+    lies_along(result, reply, READ, DOWN)
+    expect(
+        "the image directions" not in " ".join(result.record["notes"]), "insertion points are not used", reply
+    )
+
+
+def test_attributes_in_another_plane_than_the_header(server):
+    reply = directed(server, NORMAL, DOWN)
+    result = only_map(reply, flags={Flag.CONTRADICTORY_GEOMETRY})
+    lies_along(result, reply, READ, DOWN)

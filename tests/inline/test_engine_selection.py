@@ -13,7 +13,7 @@ from inline import engine_selection as engines
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
-from inline.engine_selection import load_weights, make_engine, preferred
+from inline.engine_selection import make_engine, preferred, weights_of
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
@@ -47,7 +47,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(weights):
     """Tensors of the weights, their folder, and the network's output in float32."""
-    tensors, folder = load_weights(load_settings(weights))
+    tensors, folder = weights_of(load_settings(weights))
     return tensors, folder, engines.reference_of(tensors, folder)
 
 
@@ -66,7 +66,7 @@ def machine(monkeypatch, tmp_path, request):
     bfloat16(monkeypatch, False)
     if "weights" in request.fixturenames:
         *read, reference = request.getfixturevalue("loaded")
-        monkeypatch.setattr(engines, "load_weights", lambda settings: read)
+        monkeypatch.setattr(engines, "weights_of", lambda settings: read)
         monkeypatch.setattr(engines, "reference_of", lambda tensors, folder: reference)
 
 

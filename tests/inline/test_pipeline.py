@@ -218,11 +218,13 @@ def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
     assert exchanged.angular_reference == usual.angular_reference
     assert len(exchanged.notes) == 1
     assert "contradict the image directions" in exchanged.notes[0]
+    assert exchanged.flags == (*usual.flags, Flag.CONTRADICTORY_GEOMETRY)
     aimless = undirected(slices[0])
     aside = Pipeline(HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)).process(aimless)
     assert [each.name for each in aside.regions] == ["global"]
     assert "no directions" in aside.notes[0]
     assert "not at the epicardial contour" in aside.notes[1]
+    assert Flag.CONTRADICTORY_GEOMETRY not in aside.flags
 
 
 def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, ring_engine):

@@ -140,6 +140,20 @@ def test_defaults_listen_on_this_host_alone():
         ("[regons]\ninset = 0.1", r"there is no setting 'regons'; did you mean 'regions'\?$"),
         ("engin = 'torch'", r"there is no setting 'engin'; did you mean 'engine'\?$"),
         ("port = 9003", r"there is no setting 'port'; did you mean 'server\.port'\?$"),
+        (
+            "[server]\nbudget_ms = 3000",
+            r"there is no setting 'server\.budget_ms'; did you mean 'budget_ms', above all sections\?$",
+        ),
+        (
+            "[dicom]\nae_title = 'ABCDEFGHIJKLMNOPQRST'",
+            r"dicom\.ae_title: an AE title has at most 16 characters",
+        ),
+        (
+            "[[dicom.destinations]]\nname = 'a'\nhost = 'h'\nae_title = 'ABCDEFGHIJKLMNOPQRST'",
+            r"dicom\.destinations\.0\.ae_title: an AE title has at most 16 characters",
+        ),
+        ("[dicom]\nae_title = 'A\\B'", r"dicom\.ae_title: an AE title has .* without a backslash$"),
+        ("[dicom]\nae_title = ''", r"dicom\.ae_title: "),
         ("xyzzy = 1", r"there is no setting 'xyzzy'$"),
         ("[mapping]\nfoo = 1", r"there is no setting 'mapping\.foo'; \[mapping\] has .*t1_scale[\w, ]*$"),
         (

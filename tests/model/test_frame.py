@@ -90,6 +90,6 @@ def test_impossible_spacing_is_refused(spacing: tuple[float, float]) -> None:
 
 def test_normalisation_is_the_one_of_training() -> None:
     image = np.random.default_rng(0).gamma(2.0, size=(224, 224)).astype(np.float32)
-    expected = generator.normalise(torch.from_numpy(image)[None])[0].numpy()
+    expected = generator.normalise_batch(torch.from_numpy(image)[None])[0].numpy()
     np.testing.assert_allclose(normalise(image), expected, atol=1e-4)
     assert np.array_equal(normalise(np.full((224, 224), 3.0, np.float32)), np.zeros((224, 224)))

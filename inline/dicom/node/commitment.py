@@ -30,7 +30,7 @@ _PROCESSING_FAILURE: Final = 0x0110
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Commitment:
     """Report of a destination on one request.
 
     Attributes:
@@ -67,7 +67,7 @@ def request_commitment(association: Association, files: Sequence[Path], transact
     return f"it refused storage commitment with status 0x{code:04X}" if code else ""
 
 
-def report_handler(reported: Callable[[Report], None]) -> Callable[[Event], tuple[int, Dataset | None]]:
+def report_handler(reported: Callable[[Commitment], None]) -> Callable[[Event], tuple[int, Dataset | None]]:
     """Return the handler of N-EVENT-REPORT that passes reports on.
 
     A report is acknowledged if it could be read and recorded; else its sender keeps it.
@@ -84,7 +84,7 @@ def report_handler(reported: Callable[[Report], None]) -> Callable[[Event], tupl
     return handle
 
 
-def read_report(information: Dataset) -> Report:
+def read_report(information: Dataset) -> Commitment:
     """Return the report of an event.
 
     Raises:
@@ -94,7 +94,7 @@ def read_report(information: Dataset) -> Report:
     def items(name: str) -> Sequence[Any]:
         return information.get(name) or ()
 
-    return Report(
+    return Commitment(
         str(information.TransactionUID),
         frozenset(str(each.ReferencedSOPInstanceUID) for each in items("ReferencedSOPSequence")),
         {

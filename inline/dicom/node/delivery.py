@@ -21,7 +21,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler, request_commitment
+from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler, request_commitment
 from inline.settings import DicomDestination
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class StoreTransport:
                     yield from ["it does not answer"] * (len(files) - number)
                 return
 
-    def commit(self, files: Sequence[Path], transaction: str, reported: Callable[[Report], None]) -> str:
+    def commit(self, files: Sequence[Path], transaction: str, reported: Callable[[Commitment], None]) -> str:
         """Request storage commitment of stored files; return why it was refused, or empty.
 
         Args:
@@ -133,7 +133,7 @@ class StoreTransport:
         """
         there = threading.Event()
 
-        def passed(report: Report) -> None:
+        def passed(report: Commitment) -> None:
             reported(report)
             there.set()
 
@@ -147,7 +147,7 @@ class StoreTransport:
 
     @contextmanager
     def _associated(
-        self, kinds: Iterable[tuple[str, str]], reported: Callable[[Report], None] | None = None
+        self, kinds: Iterable[tuple[str, str]], reported: Callable[[Commitment], None] | None = None
     ) -> Iterator[Association | str]:
         """Open an association for kinds of objects; yield why there is none instead, where there is none."""
         entity, wanted = AE(self._calling), self._destination

@@ -15,7 +15,7 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import ATTEMPTS, Batch
+from inline.dicom.node.received import ATTEMPTS, StudyBatch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
@@ -187,7 +187,7 @@ class DicomNode:
         if not (isinstance(self._engine, FallbackEngine) and self._engine.failed):
             self.pulse.beat("engine")
 
-    def _process(self, batch: Batch) -> None:
+    def _process(self, batch: StudyBatch) -> None:
         """Process series; those of which no image can be read, or no result be written, are tried again."""
         wait_s = time_to_retry_s(self._settings, batch.attempts - 1)
         try:
@@ -216,7 +216,7 @@ class DicomNode:
                 )  # fmt: skip
                 self._keep(failed, reason, wait_s, counted=True)
 
-    def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:
+    def _keep(self, batch: StudyBatch, error: str, wait_s: float, *, counted: bool) -> None:
         try:
             self._spool.received.fail(batch, error, wait_s, counted=counted)
         except sqlite3.Error as failure:

@@ -16,7 +16,7 @@ from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
-from inline.dicom.node.received import Batch
+from inline.dicom.node.received import StudyBatch
 from inline.dicom.node.store import SUFFIX
 from inline.dicom.read import open_dicom
 from inline.dicom.write.objects import encoded, write_examination
@@ -32,7 +32,7 @@ _FILE: Final = re.compile(rf"^.*?{re.escape(SUFFIX)}:? ")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProcessedBatch:
     """Objects of a batch of series, and what became of its images.
 
     Attributes:
@@ -75,7 +75,7 @@ class Processor:
         self._pipeline, self._settings, self._alive = pipeline, settings, alive
         self._provenance = Provenance.of(settings, pipeline.engine.name)
 
-    def process(self, batch: Batch) -> Outcome:
+    def process(self, batch: StudyBatch) -> ProcessedBatch:
         """Return the objects of the series of a batch. A file that cannot be read is counted.
 
         Kept series give no objects of their own. They are assembled with the new ones: levels come from the
@@ -125,7 +125,7 @@ class Processor:
         unused += sum(opened.skipped.values())
         problems = [*unwritten, *unread]  # first what left a slice without a result
         first = _reason(problems[0]) if problems else ""
-        return Outcome(
+        return ProcessedBatch(
             tuple(objects), slices, pairs, unused, len(problems),
             frozenset(mapped), frozenset(given), frozenset(lost), first,
         )  # fmt: skip

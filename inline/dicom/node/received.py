@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inline.dicom.node.duplicate import may_replace
-from inline.dicom.node.store import Store, rows
+from inline.dicom.node.store import SpoolStore, rows
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class StudyBatch:
     """Complete series of one study.
 
     Attributes:
@@ -76,7 +76,7 @@ class Batch:
 
     def split(
         self, mapped: Collection[Path], given: Collection[Path], lost: Collection[Path]
-    ) -> tuple[Batch, Batch]:
+    ) -> tuple[StudyBatch, StudyBatch]:
         """Return the part that is done, and the series that gave problems and no object.
 
         A series of which some images were read and none became a slice is done: motion-corrected ones may
@@ -99,7 +99,7 @@ class Batch:
 class ReceivedObjects:
     """Received objects of a spool by series; safe between threads."""
 
-    def __init__(self, store: Store, kept_s: float) -> None:
+    def __init__(self, store: SpoolStore, kept_s: float) -> None:
         """Go on with what an earlier process received.
 
         Args:
@@ -179,7 +179,7 @@ class ReceivedObjects:
                 [(each, last) for each in series],
             )
 
-    def take(self, idle_s: float) -> Batch | None:
+    def take(self, idle_s: float) -> StudyBatch | None:
         """Return the complete series of the study that waits longest, and count the attempt.
 
         A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. A
@@ -214,9 +214,9 @@ class ReceivedObjects:
                     kept |= self._files(database, each)
             database.execute(f"UPDATE series SET broken = 0 WHERE stated <= {_COUNT}")
             broken = rows(database, "SELECT uid FROM series WHERE study = ? AND broken", study)
-        return Batch(members, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken))
+        return StudyBatch(members, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken))
 
-    def done(self, database: sqlite3.Connection, batch: Batch, mapped: Collection[Path]) -> None:
+    def done(self, database: sqlite3.Connection, batch: StudyBatch, mapped: Collection[Path]) -> None:
         """Record within a transaction that a batch is processed; its objects stay for :meth:`purge`.
 
         A series that got another object meanwhile, or whose sending was broken off, is processed again.
@@ -235,7 +235,7 @@ class ReceivedObjects:
                     (not there.isdisjoint(names), each, each in batch.broken),
                 )
 
-    def fail(self, batch: Batch, error: str, wait_s: float, *, counted: bool = True) -> None:
+    def fail(self, batch: StudyBatch, error: str, wait_s: float, *, counted: bool = True) -> None:
         """Keep a batch that could not be processed until ``wait_s`` from now.
 
         Args:

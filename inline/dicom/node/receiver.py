@@ -33,7 +33,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from inline.data.errors import ConfigurationError
 from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
-from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
+from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
 from inline.dicom.write.source import UID_FORM
@@ -88,7 +88,7 @@ class Receiver:
         received: ReceivedObjects,
         context: ssl.SSLContext | None,
         alive: Callable[[], None],
-        reported: Callable[[Report], None],
+        reported: Callable[[Commitment], None],
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 

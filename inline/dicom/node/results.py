@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inline.dicom.node.store import Store, rows
+from inline.dicom.node.store import SpoolStore, rows
 
 WAITING: Final = "it has not reported on storage commitment yet"
 _THIS: Final = (
@@ -38,7 +38,7 @@ class Delivery:
 class ResultQueue:
     """Results of a spool by destination; safe between threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SpoolStore) -> None:
         """Make every delivery of an earlier process due now."""
         self._store = store
         self._longest_wait_s = 0.0

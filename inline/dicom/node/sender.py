@@ -11,7 +11,7 @@ from typing import Final
 from pydicom.uid import generate_uid
 
 from inline.dicom.find import is_dicom
-from inline.dicom.node.commitment import Report
+from inline.dicom.node.commitment import Commitment
 from inline.dicom.node.delivery import StoreTransport, Transport
 from inline.dicom.node.results import Delivery, ResultQueue
 from inline.settings import DicomDestination, DicomSettings
@@ -117,7 +117,7 @@ class Sender:
         self._results.postpone(delivery, self._destination.name, problem, wait_s)
 
 
-def record_report(report: Report, results: ResultQueue, settings: DicomSettings) -> None:
+def record_report(report: Commitment, results: ResultQueue, settings: DicomSettings) -> None:
     """Record a report on storage commitment: what is committed is delivered, the rest is sent again.
 
     Raises:

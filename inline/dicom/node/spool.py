@@ -11,13 +11,13 @@ from pathlib import Path
 
 import platformdirs
 
-from inline.dicom.node.received import Batch, ReceivedObjects, make_series_due
+from inline.dicom.node.received import ReceivedObjects, StudyBatch, make_series_due
 from inline.dicom.node.results import ResultQueue, make_deliveries_due, move_deliveries
 from inline.dicom.node.store import (
     DATABASE,
     SpoolError,
     SpoolInUseError,
-    Store,
+    SpoolStore,
     open_database,
     rows,
     sum_bytes,
@@ -54,7 +54,7 @@ class Spool:
         Raises:
             SpoolError: the folder cannot be used, or another node uses it.
         """
-        self._store = Store(folder, most_bytes, free_bytes, clock)
+        self._store = SpoolStore(folder, most_bytes, free_bytes, clock)
         self.received = ReceivedObjects(self._store, kept_s)
         self.results = ResultQueue(self._store)
 
@@ -79,7 +79,7 @@ class Spool:
 
     def finish(
         self,
-        batch: Batch,
+        batch: StudyBatch,
         results: Sequence[tuple[str, bytes]],
         destinations: Sequence[str],
         mapped: Collection[Path] = (),
@@ -185,7 +185,7 @@ def drop_results(folder: Path, destination: str) -> int:
     with _database(folder) as database:
         _check_waiting(folder, destination, _backlog(database).deliveries)
         try:
-            store = Store(folder, 0, 0)
+            store = SpoolStore(folder, 0, 0)
         except SpoolInUseError as error:
             # It counts the bytes of its files itself, and may be sending one.
             raise SpoolError(f"a node uses the spool {folder}; stop it before results are dropped") from error

@@ -76,7 +76,7 @@ class SpoolInUseError(SpoolError):
     """Another process has the spool open."""
 
 
-class Store:
+class SpoolStore:
     """Files and database of one spool; safe between threads. One process at a time has it open.
 
     Attributes:

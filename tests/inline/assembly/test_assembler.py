@@ -249,6 +249,12 @@ def test_missing_images_are_fitted_from_the_rest_and_flagged():
     _, everything = feed(molli()[:6], counted(8))
     assert len(everything[0].series.times_ms) == 6
     assert everything[0].flags == (Flag.MISSING_IMAGES,)
+    assert everything[0].notes[0] == "6 of 8 images came."
+
+
+def test_missing_images_of_a_number_by_the_setting_are_counted_in_a_note():
+    _, (only,) = feed(molli()[:7], settings=AssemblySettings(corrected_wait_s=0.0, images=11))
+    assert (only.flags, only.notes) == ((Flag.MISSING_IMAGES,), ("7 of 11 images came.",))
 
 
 def test_a_stream_that_ends_early_says_so():
@@ -270,7 +276,7 @@ def test_patience_ends():
         assembler.add(each, 0.0)
     assert assembler.expire(9.0) == []
     (ready,) = assembler.expire(11.0)
-    assert ready.flags == (Flag.MISSING_IMAGES,)
+    assert (ready.flags, ready.notes) == ((Flag.MISSING_IMAGES,), ("7 of 8 images came.",))
 
 
 def test_the_number_of_held_images_is_bounded():
@@ -283,6 +289,7 @@ def test_the_number_of_held_images_is_bounded():
     ]
     assert len(ready) >= 7
     assert all(Flag.MISSING_IMAGES in each.flags for each in ready)
+    assert all("More than 16 images waited (setting assembly.open_images)" in each.notes[0] for each in ready)
 
 
 @pytest.mark.parametrize(
@@ -907,6 +914,17 @@ def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
     assert "no inversion times" in only.error
+    assert "user_int[7] (microseconds)" in only.error
+    assert "header lists" not in only.error
+
+
+@pytest.mark.parametrize("listed", [("100",), ("100", "180"), ("100", "180", "260")])
+def test_a_list_with_a_time_for_each_inversion_alone_is_named(listed):
+    """As Siemens' raw data: the other times follow from stamps, which are not read."""
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=listed, maxima={"set": 7})
+    _, (only,) = feed([image(set=i, acquisition_time_stamp=1000 + 400 * i) for i in range(8)], header)
+    assert "no inversion times for the 8 images" in only.error
+    assert f"the header lists {len(listed)}: {', '.join(map(repr, listed))}; from four on" in only.error
 
 
 def test_geometry_that_gives_no_pixel_size_is_an_error():
@@ -1116,7 +1134,7 @@ def test_a_limit_that_the_list_of_a_series_confirms_is_not_doubted():
     header = MeasurementHeader(maxima={"set": 1, "contrast": 4}, parameters=own)
     _, (_, of_t2) = feed([*t1, *t2], header)
     assert (of_t2.quantity, of_t2.images) == (Quantity.T2, 3)
-    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ())
+    assert (of_t2.flags, of_t2.notes) == ((Flag.MISSING_IMAGES,), ("3 of 5 images came.",))
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
@@ -1358,6 +1376,23 @@ def test_a_map_in_seconds_is_converted_and_noted():
     assert "RescaleSlope" in ready[0].notes[0]
 
 
+@pytest.mark.parametrize("largest", [1, 3, 5])
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_a_mask_is_not_converted_to_a_map(largest, kind):
+    labels = np.zeros((16, 16), kind)
+    labels[4:12, 4:12] = np.arange(64).reshape(8, 8) % (largest + 1)
+    mask = replace(image(0, {"SequenceDescription": "SAX_T1map"}, dtype=kind), data=labels.tobytes())
+    _, (only,) = feed([mask])
+    assert isinstance(only, Failed)
+    assert "a mask or labels" in only.error
+    # The same values between whole numbers are a map in seconds.
+    seconds = replace(
+        image(0, {"SequenceDescription": "SAX_T1map"}), data=(labels * np.float32(0.95)).tobytes()
+    )
+    _, (only,) = feed([seconds])
+    assert only.series.values_ms.max() == pytest.approx(largest * 950.0)
+
+
 def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_none():
     one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
     _, (only,) = feed([one])
@@ -1414,7 +1449,7 @@ def test_every_image_is_accounted_for():
     assert sum(account.unused.values()) == 7
     assert account.unused["sent twice"] == 1
     assert any("unreadable" in reason for reason in account.unused)
-    assert any("GFACTOR" in reason for reason in account.unused)
+    assert any("Gfactor" in reason for reason in account.unused)
     assert account.images == account.used + sum(account.unused.values())
 
 
@@ -1524,6 +1559,7 @@ def test_a_series_is_not_open_for_ever_however_often_an_image_comes():
         ready += assembler.expire(20.0 * number + 5.0)
     assert [len(each.series.images) for each in ready] == [6, 6]
     assert all(each.flags == (Flag.MISSING_IMAGES,) for each in ready)
+    assert all("was open for 100 s (setting assembly.open_s)" in each.notes[0] for each in ready)
 
 
 def test_large_images_hold_no_pixels_and_are_reported():
@@ -2134,6 +2170,73 @@ def test_averages_of_a_t1_are_no_first_image_that_came_twice(times, counters):
     _, (series,) = feed(acquired(times, counters=counters))
     assert len(series.series.times_ms) == len(times)
     assert Flag.DUPLICATE_IMAGES not in series.flags
+
+
+def two_acquisitions(times, order, quantity="T1", counter="set", **second):
+    """Two acquisitions whose image index runs on; ``order`` is that of their images."""
+    count = len(times)
+    first, again = (
+        acquired(
+            times,
+            quantity=quantity,
+            value=1.0 + 50.0 * number,
+            counters=lambda k, n=number: {counter: k, "image_index": n * count + k + 1},
+            **(second if number else {}),
+        )
+        for number in range(2)
+    )
+    in_turn = [each for pair in zip(first, again, strict=True) for each in pair]
+    return {"in turn": in_turn, "one after the other": [*first, *again]}[order]
+
+
+@pytest.mark.parametrize("lost", [None, 0, 5])
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+@pytest.mark.parametrize(("quantity", "times"), [("T1", TIMES["5(3)3"]), ("T2", (0, 25, 55))])
+def test_two_acquisitions_in_turn_by_the_image_index_are_flagged(quantity, times, counter, stated, lost):
+    """No map of both passes as one of either, whether or not a limit ends the series early."""
+    images = two_acquisitions(times, "in turn", quantity, counter)
+    if lost is not None:
+        del images[lost]
+    limits = {counter: len(times) - 1} if stated else {}
+    _, everything = feed(images, MeasurementHeader(maxima=limits))
+    assert everything
+    for each in everything:
+        if isinstance(each, Ready):
+            values = each.series.images[:, 0, 0]
+            mixed = min(values) < 50.0 < max(values)
+            assert not mixed or {Flag.DUPLICATE_IMAGES, Flag.MISSING_IMAGES} & set(each.flags)
+    assert any(Flag.DUPLICATE_IMAGES in each.flags for each in everything)
+
+
+def test_two_short_acquisitions_by_the_image_index_are_flagged():
+    """As acquired and corrected, six images each: the first time that comes again may be an inversion's."""
+    images = two_acquisitions(TIMES["5(3)3"][:6], "one after the other")
+    _, (only,) = feed(images)
+    assert len(only.series.times_ms) == 12
+    assert only.flags == (Flag.DUPLICATE_IMAGES,)
+    assert "whose map is a mixture" in only.notes[0]
+
+
+@pytest.mark.parametrize("order", ["in turn", "one after the other"])
+def test_averages_that_their_counter_numbers_are_not_flagged(order):
+    """Of T1 six each, since a longer acquisition begins another series where its first time comes again."""
+    for quantity, times in (("T2", (0, 25, 55)), ("T1", TIMES["5(3)3"][:6])):
+        _, (only,) = feed(two_acquisitions(times, order, quantity, average=1))
+        assert len(only.series.times_ms) == 2 * len(times)
+        assert Flag.DUPLICATE_IMAGES not in only.flags
+
+
+@pytest.mark.parametrize("inversions", [(5, 3), (4, 3, 2), (5, 1, 1)])
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+def test_counters_and_times_that_begin_again_with_each_inversion_are_no_two_acquisitions(counter, inversions):
+    """Nominal times are those of each inversion."""
+    shots = [k for count in inversions for k in range(count)]
+    times = [100 + 900 * k for k in shots]
+    images = acquired(times, counters=lambda k: {counter: shots[k], "image_index": k + 1})
+    _, (only,) = feed(images, settings=AssemblySettings(corrected_wait_s=0.0, images=len(times)))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert Flag.DUPLICATE_IMAGES not in only.flags
 
 
 @pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.dicom_json import DicomPlane, JsonHeader, plane
-from inline.assembly.geometry import read_geometry
+from inline.assembly.geometry import read_geometry, stated_directions
 from inline.data.errors import SeriesError
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader
@@ -125,3 +125,101 @@ def test_rounded_cosines_of_dicom_place_the_first_pixel(cosine):
     placed = read_geometry(header(position=first, read_dir=row, phase_dir=column), stated)
     assert placed.geometry.oriented
     assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(first)
+
+
+def stated(row, column):
+    """Directions as the attributes of an image state them."""
+    return stated_directions({"ImageRowDir": row, "ImageColumnDir": column})
+
+
+def texts(vector, digits=18):
+    return tuple(f"{value:.{digits}f}" for value in vector)
+
+
+def negative(vector):
+    return tuple(-value for value in vector)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [(COLUMN, ROW), (negative(ROW), negative(COLUMN)), (negative(ROW), COLUMN), (COLUMN, negative(ROW))],
+)
+def test_directions_of_the_attributes_are_those_of_a_turned_or_flipped_image(row, column):
+    """``read_dir`` and ``phase_dir`` stay those of the acquisition (ismrmrd, ``mrd_image_data.md``)."""
+    acquired = header(slice_dir=(-0.6, 0.8, 0.0))
+    placed = read_geometry(acquired, stated=stated(texts(row), texts(column)))
+    assert (placed.geometry.row_direction, placed.geometry.column_direction) == (row, column)
+    # The first pixel lies 96 columns and 64 rows of 1.5 mm before the centre.
+    first = np.array((5.0, 6.0, 7.0)) - 96 * 1.5 * np.array(row) - 64 * 1.5 * np.array(column)
+    assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(first)
+    assert placed.geometry.slice_direction == acquired.slice_dir
+    assert placed.contradiction == ""
+    assert placed.header == acquired
+
+
+@pytest.mark.parametrize("digits", [2, 6, 18])
+def test_attributes_that_repeat_the_header_change_nothing(digits):
+    row = tuple(np.array((0.8, 0.59999, 1.1e-5), np.float32).tolist())
+    own = header(read_dir=row)
+    repeated = stated(texts(row, digits), texts(COLUMN, digits))
+    assert repeated is not None
+    assert read_geometry(own, stated=repeated) == read_geometry(own)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (texts(COLUMN), ()),
+        ((), texts(ROW)),
+        (texts(COLUMN), texts(COLUMN)),
+        (texts((0.0, 0.0, 0.0)), texts(ROW)),
+        (texts((0.0, 0.0, -2.0)), texts(ROW)),
+        (texts((0.0, 0.1, -1.0)), texts(ROW)),
+        (("nan", "0", "-1"), texts(ROW)),
+        (("inf", "0", "-1"), texts(ROW)),
+        (("0", "0"), texts(ROW)),
+        (("0", "0", "-1", "x"), texts(ROW)),
+        (("0 0 -1",), texts(ROW)),
+        (("", "0", "-1"), texts(ROW)),
+    ],
+)
+def test_unusable_attributes_leave_the_directions_of_the_header(row, column):
+    assert read_geometry(header(), stated=stated(row, column)) == read_geometry(header())
+
+
+@pytest.mark.parametrize("degrees", [2.0, 3.0, 90.0])
+def test_attributes_in_another_plane_are_a_contradiction(degrees):
+    angle = np.radians(degrees)
+    turned = np.cos(angle) * np.array(COLUMN) + np.sin(angle) * np.cross(ROW, COLUMN)
+    placed = read_geometry(
+        header(), spaces=[ReconSpace(192, 128, 192.0, 192.0)], stated=stated(texts(turned), texts(ROW))
+    )
+    one_plane = degrees < 2.5
+    assert ("ImageRowDir" in placed.contradiction) is not one_plane
+    assert "reconSpace" in placed.contradiction
+    assert placed.geometry.row_direction == pytest.approx(turned if one_plane else ROW)
+
+
+@pytest.mark.parametrize("none", [(0.0, 0.0, 0.0), (float("nan"),) * 3])
+def test_attributes_stand_in_for_a_header_without_directions(none):
+    placed = read_geometry(
+        header(read_dir=none, phase_dir=none), stated=stated(texts(ROW), texts(COLUMN))
+    ).geometry
+    assert placed.oriented
+    assert (placed.row_direction, placed.column_direction) == (ROW, COLUMN)
+
+
+def test_directions_of_dicom_win_over_those_of_attributes():
+    turned = stated(texts(COLUMN), texts(ROW))
+    assert read_geometry(header(), dicom(), stated=turned) == read_geometry(header(), dicom())
+    spacing_alone = replace(dicom(), directions=None)
+    assert read_geometry(header(), spacing_alone, stated=turned).geometry.row_direction == COLUMN
+
+
+def test_the_table_counts_where_the_position_is_that_of_the_header():
+    moved = header(patient_table_position=(0.0, 0.0, -1300.0))
+    assert read_geometry(moved).geometry.table == (0.0, 0.0, -1300.0)
+    assert read_geometry(moved, dicom()).geometry.table is None
+    assert read_geometry(moved, replace(dicom(), first_pixel=None)).geometry.table == (0.0, 0.0, -1300.0)
+    nowhere = header(patient_table_position=(0.0, 0.0, float("nan")))
+    assert read_geometry(nowhere).geometry.table is None

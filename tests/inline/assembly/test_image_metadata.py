@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.image_metadata import read_metadata
-from inline.assembly.recognition import Kind
+from inline.assembly.recognition import ImageKind
 from inline.data.series import Enhancement, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -102,4 +102,51 @@ def test_a_description_is_cut_to_what_results_may_keep():
 @pytest.mark.parametrize("empty", [{}, {"Value": [""]}, {"Value": ["  "]}])
 def test_an_empty_series_description_of_dicom_does_not_hide_the_protocol(empty):
     found = read(DicomJson=json.dumps({"0008103E": empty, "00181030": {"Value": ["T1 map"]}}))
-    assert (found.recognised.kind, found.name) == (Kind.PERHAPS_MAP, "T1 map")
+    assert (found.recognised.kind, found.name) == (ImageKind.PERHAPS_MAP, "T1 map")
+
+
+@pytest.mark.parametrize("key", ["SequenceDescription", "SeriesDescription"])
+@pytest.mark.parametrize(
+    ("values", "kind", "quantity"),
+    [
+        (["T2", "prep", "SAX"], ImageKind.WEIGHTED, Quantity.T2),
+        (["SAX", "T1", "map"], ImageKind.MAP, Quantity.T1),
+        (["t1map", "MOLLI", "MOCO", "T1"], ImageKind.MAP, Quantity.T1),
+    ],
+)
+def test_the_values_of_a_description_are_one_name(key, values, kind, quantity):
+    """MRD's documentation of image data: a text array, joined by ``_`` into (0008,103E)."""
+    found = read(**{key: values, "ImageType": "DERIVED\\PRIMARY\\M"})
+    assert (found.recognised.kind, found.recognised.quantity) == (kind, quantity)
+    assert found.name == found.description == "_".join(values)
+    other = read(**{key: ["T1map_MOLLI", "T1STAR"], "ImageType": "DERIVED\\PRIMARY\\M"})
+    assert other == "its name is that of another parameter than T1 or T2"
+
+
+@pytest.mark.parametrize(
+    ("name", "additions", "description"),
+    [
+        ("T1map_MOLLI", {"GADGETRON_SeqDescription": ["_GT", "T1"]}, "T1map_MOLLI_GT_T1"),
+        (
+            "T1map_MOLLI",
+            {key: ["_GT", "T1"] for key in ("GADGETRON_SeqDescription", "SequenceDescriptionAdditional")},
+            "T1map_MOLLI_GT_T1",
+        ),
+        (
+            "T1map_MOLLI-frisgo",
+            {"SequenceDescriptionAdditional": "openrecon"},
+            "T1map_MOLLI-frisgo_openrecon",
+        ),
+        ("MOLLI", {"SeriesDescriptionAdditional": "mid"}, "MOLLI_mid"),
+    ],
+)
+def test_additions_stand_behind_the_name_after_a_separator_and_once(name, additions, description):
+    assert read(SequenceDescription=name, **additions).description == description
+
+
+def test_words_of_contrast_and_correction_are_found_in_the_values_of_a_description():
+    added = {"SeriesDescriptionAdditional": ["_GT", "MOCO"], "InversionTime": "100"}
+    native = read(SeriesDescription=["T1map", "MOLLI", "native"], **added)
+    assert (native.enhancement, native.recognised.corrected) == (Enhancement.NATIVE, True)
+    post = read(SeriesDescription=["SA", "post", "MOLLI"])
+    assert (post.enhancement, post.recognised.corrected) == (Enhancement.POST_CONTRAST, False)

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from inline.assembly.recognition import EARLIER, Kind, recognise
+from inline.assembly.recognition import EARLIER, ImageKind, recognise
 from inline.data.series import Quantity
 
 ORIGINAL = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
@@ -29,12 +29,12 @@ def kind(name, types=(), *, timed=False, listed=False, **names):
 @pytest.mark.parametrize("types", [ORIGINAL, ("ORIGINAL\\PRIMARY\\M\\ND",), ()])
 def test_a_name_makes_no_map_of_an_image_that_bears_a_time(name, types):
     found = kind(name, types, timed=True)
-    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
 
 
 @pytest.mark.parametrize("name", ["MOLLI native T1", "T1MAP_LONG_T1", "SAX T1 map", "t1map_long_t1_MOCO_T1"])
 def test_a_name_makes_no_map_of_an_image_as_acquired(name):
-    assert kind(name, ORIGINAL).kind is Kind.WEIGHTED
+    assert kind(name, ORIGINAL).kind is ImageKind.WEIGHTED
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_name_makes_no_map_of_an_image_as_acquired(name):
 )
 def test_names_of_derived_maps(name):
     assert kind(name, DERIVED) == kind(name.lower(), DERIVED)
-    assert (kind(name, DERIVED).kind, kind(name, DERIVED).quantity) == (Kind.MAP, Quantity.T1)
+    assert (kind(name, DERIVED).kind, kind(name, DERIVED).quantity) == (ImageKind.MAP, Quantity.T1)
 
 
 def test_phase_sensitive_images_with_listed_times_are_a_series():
@@ -73,14 +73,14 @@ def test_further_values_of_the_image_type_name_no_other_map_of_an_image_as_acqui
     if types == ("M_SNR",):
         assert found == "its image type is that of another parameter than T1 or T2"
     else:
-        assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+        assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
 
 
 def test_a_protocol_that_is_named_after_myostream_makes_no_earlier_result():
     own = {"own": ("SAX",), "listed": False}
     found = recognise(**own, protocols=("MOLLI_myostream_T1",), types=DERIVED, timed=False)
-    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
-    assert kind("MOLLI_myostream_T1", ORIGINAL, timed=True).kind is Kind.WEIGHTED
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
+    assert kind("MOLLI_myostream_T1", ORIGINAL, timed=True).kind is ImageKind.WEIGHTED
     # Results that a scanner converts may state the protocol's time.
     assert kind("MOLLI_myostream_T1", ("ORIGINAL", "PRIMARY", "T1 MAP"), timed=True) == EARLIER
 
@@ -90,19 +90,19 @@ def test_a_protocol_that_is_named_after_myostream_makes_no_earlier_result():
 )
 def test_several_echoes_of_a_gradient_echo_are_t2_star(name):
     for found in (kind(name, ORIGINAL), kind(name, ORIGINAL, listed=True)):
-        assert (found.kind, found.quantity) == (Kind.WEIGHTED, None)
+        assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, None)
     for other in ("T2prep_GRE_T2map", "T2map_GraSE_multiecho", "T2map_start"):
         assert kind(other, ORIGINAL).quantity is Quantity.T2
 
 
 def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
-    assert kind("SAX_T1map_MOCO", DERIVED).kind is Kind.PERHAPS_MAP
-    assert kind("MOLLI_T1map").kind is Kind.PERHAPS_MAP
+    assert kind("SAX_T1map_MOCO", DERIVED).kind is ImageKind.PERHAPS_MAP
+    assert kind("MOLLI_T1map").kind is ImageKind.PERHAPS_MAP
 
 
 @pytest.mark.parametrize("token", ["T1 MAP", "T1_MAP", "T1MAP", "MYOMAPS_T1", "t1_map"])
 def test_image_types_of_maps(token):
-    assert kind("anything", ("DERIVED", "PRIMARY", token)).kind is Kind.MAP
+    assert kind("anything", ("DERIVED", "PRIMARY", token)).kind is ImageKind.MAP
     assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
 
 
@@ -113,26 +113,27 @@ def test_image_types_of_philips(timed):
     def of(third, fourth, last="UNSPECIFIED"):
         return kind("MOLLI 5(3)3 SAX", ("ORIGINAL", "PRIMARY", third, fourth, last), timed=timed)
 
-    assert (of("T1 MAP", "T1").kind, of("T1 MAP", "T1").quantity) == (Kind.MAP, Quantity.T1)
+    assert (of("T1 MAP", "T1").kind, of("T1 MAP", "T1").quantity) == (ImageKind.MAP, Quantity.T1)
     assert of("T2 MAP", "T2").quantity is Quantity.T2
     for other in ("R1 MAP", "B0 MAP", "M0 MAP", "T2_STAR MAP", "T1 STD", "STD T1 MAP", "ERROR", "R2"):
         assert of(other, "T1") == "its image type is that of another parameter than T1 or T2"
     weighted = kind("MOLLI", ("ORIGINAL", "PRIMARY", "M", "T1 MAP"), timed=True)
-    assert weighted.kind is Kind.WEIGHTED, "value 3 states that it is a magnitude"
+    assert weighted.kind is ImageKind.WEIGHTED, "value 3 states that it is a magnitude"
     for image in ("M_FFE", "M_IR", "R_IR", "PHASE MAP"):
-        assert of(image, image[0], "FFE").kind is Kind.WEIGHTED
+        assert of(image, image[0], "FFE").kind is ImageKind.WEIGHTED
 
 
 @pytest.mark.parametrize("last", ["NONE", "MIXED"])
 def test_value_3_of_enhanced_images_is_the_weighting(last):
     """DICOM PS3.3, C.8.13.3.1: value 3 is T1, T2, ...; value 4 NONE where nothing was derived."""
     for types in (("DERIVED", "PRIMARY", "T1", last), (f"DERIVED\\PRIMARY\\T2\\{last}",)):
-        assert (kind("tse_dark_blood_sax", types).kind, kind("tse", types).quantity) == (Kind.WEIGHTED, None)
-        assert kind("T1map_SAX_MOCO", types).kind is Kind.PERHAPS_MAP
-        assert kind("MOLLI_MOCO_T1", types).kind is Kind.MAP
+        found = kind("tse_dark_blood_sax", types)
+        assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, None)
+        assert kind("T1map_SAX_MOCO", types).kind is ImageKind.PERHAPS_MAP
+        assert kind("MOLLI_MOCO_T1", types).kind is ImageKind.MAP
     # Siemens' map, and one of classic images with the bare token.
     assert kind("x", ("DERIVED\\PRIMARY\\T1 MAP\\MOCO\\T1\\DIS2D",)).quantity is Quantity.T1
-    assert kind("x", ("DERIVED", "PRIMARY", "T2")).kind is Kind.MAP
+    assert kind("x", ("DERIVED", "PRIMARY", "T2")).kind is ImageKind.MAP
 
 
 def test_an_image_type_or_role_of_both_maps_is_a_reason_and_no_guess():
@@ -141,7 +142,7 @@ def test_an_image_type_or_role_of_both_maps_is_a_reason_and_no_guess():
     assert kind("MOLLI_T1_MAP", ("DERIVED\\T2\\MYOMAPS_T1",)) == f"its image type {both}"
     assert kind("anything", roles=("T1", "T2MAP")) == f"its data role {both}"
     # Of an image with a time, the short tokens describe its weighting.
-    assert kind("MOLLI", ("ORIGINAL", "T1", "T2"), timed=True).kind is Kind.WEIGHTED
+    assert kind("MOLLI", ("ORIGINAL", "T1", "T2"), timed=True).kind is ImageKind.WEIGHTED
     assert kind("anything", ("T2", "T1_MAP"), timed=True).quantity is Quantity.T1
     assert kind("anything", ("T1 MAP", "MYOMAPS_T1")).quantity is Quantity.T1
 
@@ -180,26 +181,68 @@ def test_maps_of_other_parameters_are_none(name, types):
 @pytest.mark.parametrize("types", [ORIGINAL, DERIVED, ()])
 def test_anatomy_named_t1_or_t2_names_no_mapping(name, types):
     found = kind(name, types)
-    assert (found.kind, found.quantity) == (Kind.WEIGHTED, None)
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, None)
 
 
-@pytest.mark.parametrize("role", ["T1SD", "Gfactor", "SNR_MAP", "MAGIR", "T2STAR", "Segmentation"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "T1SD",
+        "Gfactor",
+        "SNR_MAP",
+        "T2STAR",
+        "Segmentation",
+        "Image_Other",
+        "GADGETRON_STD_MAP",
+        "GT_Image_Other",
+    ],
+)
 def test_other_data_roles_are_no_mapping_images(role):
     found = kind("MOLLI", roles=("Image", role), timed=True)
-    assert isinstance(found, str)
-    assert role.upper().replace("_", "") in found
+    assert found == f"data role {role}, not an image or a T1 or T2 map"
+
+
+@pytest.mark.parametrize("role", ["PSIR", "MAGIR"])
+def test_roles_of_inversion_recovery_need_an_inversion_time(role):
+    assert kind("MOLLI", roles=("Image", role), timed=True).quantity is Quantity.T1
+    assert kind("MOLLI", roles=("Image", role)) == f"data role {role} without an inversion time"
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("Image", "AVE", "NORM", "MAGIR"),
+        ("Image", "FIL"),
+        ("GT", "Image"),
+        ("Image", "Image_Intensity_Unchanged"),
+        ("GADGETRON_Image", "GADGETRON_Image_Intensity_Unchanged"),
+        ("GT_Image",),
+        ("ImageMoCo",),
+        ("GADGETRON_ImageMoCo",),
+        ("GT_ImageMoCo",),
+    ],
+)
+def test_roles_of_images_in_the_standard_and_in_versions_of_gadgetron(roles):
+    """MRD's documentation of image data; Gadgetron's toolboxes/mri_core/mri_core_def.h."""
+    found = kind("T1map_MOLLI", roles=roles, timed=True)
+    assert (found.kind, found.quantity, found.corrected) == (
+        ImageKind.WEIGHTED,
+        Quantity.T1,
+        "MoCo" in roles[0],
+    )
+    made = kind("MOLLI", roles=(*roles[:1], "T1", "NORM"), timed=True)
+    assert (made.kind, made.quantity) == (ImageKind.MAP, Quantity.T1)
 
 
 def test_data_roles_of_maps_and_images():
-    assert kind("x", roles=("T2",)).kind is Kind.MAP
+    assert kind("x", roles=("T2",)).kind is ImageKind.MAP
     assert kind("MOLLI", roles=("MOCO",), timed=True).corrected
-    assert kind("MOLLI", roles=("PSIR",), timed=True).kind is Kind.WEIGHTED
-    assert kind("PSIR", roles=("PSIR",)) == "data role PSIR without an inversion time"
+    assert kind("MOLLI", roles=("PSIR",), timed=True).kind is ImageKind.WEIGHTED
 
 
 def test_what_a_chain_adds_does_not_replace_the_protocol():
     found = recognise(additions=("_GT",), measurement=("T2map_FLASH",), timed=False, listed=True)
-    assert (found.kind, found.quantity, found.corrected) == (Kind.WEIGHTED, Quantity.T2, False)
+    assert (found.kind, found.quantity, found.corrected) == (ImageKind.WEIGHTED, Quantity.T2, False)
     assert recognise(additions=("_MOCO",), measurement=("MOLLI",), timed=True, listed=False).corrected
 
 
@@ -221,12 +264,12 @@ def test_no_text_takes_long(text):
 
 @pytest.mark.parametrize("name", ["Carte T1", "Mapa T2", "SAX mapping T1"])
 def test_names_of_maps_in_other_languages(name):
-    assert kind(name, DERIVED).kind is Kind.MAP
+    assert kind(name, DERIVED).kind is ImageKind.MAP
 
 
 def test_a_name_of_a_map_is_not_enough_where_the_header_lists_times():
-    assert kind("MOLLI_MOCO_T1").kind is Kind.MAP
-    assert recognise(own=("MOLLI_MOCO_T1",), timed=False, listed=True).kind is Kind.PERHAPS_MAP
+    assert kind("MOLLI_MOCO_T1").kind is ImageKind.MAP
+    assert recognise(own=("MOLLI_MOCO_T1",), timed=False, listed=True).kind is ImageKind.PERHAPS_MAP
 
 
 @pytest.mark.parametrize(
@@ -281,7 +324,7 @@ def test_a_protocol_that_names_mapping_may_be_that_of_a_whole_session(name, prot
 @pytest.mark.parametrize(("timed", "listed"), [(True, False), (False, True), (True, True)])
 def test_images_with_times_are_those_of_a_header_that_names_mapping_whatever_their_names(name, timed, listed):
     found = kind(name, ORIGINAL, measurement=("MOLLI",), timed=timed, listed=listed)
-    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T1)
 
 
 @pytest.mark.parametrize(
@@ -295,9 +338,9 @@ def test_other_names_leave_it_to_the_header_that_an_image_is_mapping(name):
 def test_a_header_that_names_a_scout_is_not_that_of_images_with_names_of_their_own(header):
     """Converters may take one header for a study from its first file."""
     weighted = kind("SAX_5s3s3s_HR_b", ORIGINAL, measurement=(header,), timed=True)
-    assert weighted.kind is Kind.WEIGHTED
+    assert weighted.kind is ImageKind.WEIGHTED
     found = kind("sax_base_MOCO_T1", DERIVED, measurement=(header,))
-    assert (found.kind, found.quantity) == (Kind.MAP, Quantity.T1)
+    assert (found.kind, found.quantity) == (ImageKind.MAP, Quantity.T1)
     for timed in (True, False):
         nameless = recognise(types=ORIGINAL, measurement=(header, "MOLLI"), timed=timed, listed=False)
         assert nameless == "named as a scout or localizer"
@@ -326,4 +369,74 @@ def test_results_of_an_earlier_run_are_no_map_whatever_was_appended_to(ending):
         assert kind(name, ("T1 MAP",)) == EARLIER
     assert kind("MOLLI", ("T1 MAP",), additions=(f"myostream_{ending}",)) == EARLIER
     assert kind("MOLLI", ("T1 MAP",), history=("PYTHON", "MYOSTREAM", "T1")) == EARLIER
-    assert kind("MOLLI for myostream_T1 trial", ("T1 MAP",)).kind is Kind.MAP
+    assert kind("MOLLI for myostream_T1 trial", ("T1 MAP",)).kind is ImageKind.MAP
+
+
+@pytest.mark.parametrize(
+    ("own", "additions"),
+    [
+        ("T1map_MOLLI_MOCO_T1", ("T1STAR",)),
+        ("T1map_MOLLI_T1", ("FIRE", "ECV")),
+        ("T2map_SAX_T2", ("_GT", "T2STAR")),
+        ("MOLLI_T1", ("_SNR_MAP",)),
+        ("T1map_MOLLI", ("T1", "*")),
+    ],
+)
+def test_a_word_that_a_chain_adds_names_the_map_of_another_parameter(own, additions):
+    other = "its name is that of another parameter than T1 or T2"
+    assert kind(own, DERIVED, additions=additions) == other
+    for listed in (True, False):
+        by_header = recognise(measurement=(own,), additions=additions, timed=False, listed=listed)
+        assert by_header == other
+    assert kind(own, ORIGINAL, additions=additions, timed=True).kind is ImageKind.WEIGHTED
+
+
+@pytest.mark.parametrize("additions", [("_GT",), ("_GT", "FIRE"), ("_GT", "_GT"), ()])
+def test_additions_do_not_hide_the_name_of_a_map(additions):
+    for name in ("T1map_MOLLI_MOCO_T1", "SAX T1 map"):
+        assert kind(name, DERIVED, additions=additions) == kind(name, DERIVED)
+        assert kind(name, DERIVED, additions=additions).kind is ImageKind.MAP
+
+
+def test_a_chain_may_add_the_name_of_its_map():
+    """Gadgetron's additions with the protocol's name, joined as MRD's documentation of image data has it."""
+    found = recognise(
+        measurement=("T1map_MOLLI",), additions=("_GT", "MOCO", "T1"), timed=False, listed=False
+    )
+    assert (found.kind, found.quantity) == (ImageKind.MAP, Quantity.T1)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\openrecon_segment",),
+        ("DERIVED\\PRIMARY\\M\\ND", "openrecon_segment"),
+        ("DERIVED\\PRIMARY\\SEGMENTATION\\vesselboost_source_geometry", "DERIVED\\PRIMARY\\T1 MAP\\ND"),
+    ],
+)
+def test_masks_and_labels_of_openrecon_by_their_image_types(types):
+    """Attributes of the masks of neurodesk/openrecon, some with the image type of their source besides."""
+    for timed in (True, False):
+        found = kind("T1map_MOLLI_MOCO_T1", types, roles=("Image",), timed=timed)
+        assert found == "its image type is that of a segmentation"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["-segment", "_openmsk_segmentation", "_autosegment", "_Segmentierung", "_label", "_mask"],
+)
+def test_masks_and_labels_by_their_names(ending):
+    other = "its name is that of another parameter than T1 or T2"
+    for types in (DERIVED, ()):
+        assert kind(f"T1map_MOLLI{ending}", types) == other
+        assert kind("T1map_MOLLI_MOCO_T1", types, additions=(ending,)) == other
+
+
+@pytest.mark.parametrize(
+    "name", ["MOLLI segmented T1", "MOLLI 2 segments", "T2prep_segmented_SAX", "MOLLI_nonsegmented"]
+)
+def test_a_segmented_acquisition_is_no_mask(name):
+    for types in (ORIGINAL, DERIVED, ()):
+        assert kind(name, types).quantity is not None
+    assert kind("MOLLI segment 2", listed=True).quantity is Quantity.T1

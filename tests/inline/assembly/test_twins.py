@@ -1,6 +1,6 @@
 import pytest
 
-from inline.assembly.twins import Acquisition, Twins
+from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.series import Enhancement
 
 TIMES = frozenset((100.0, 180.0, 1000.0, 1080.0, 1900.0))
@@ -8,11 +8,11 @@ OTHER = frozenset((100.0, 180.0, 950.0, 1030.0, 1800.0))
 
 
 def raw(place=0, times=TIMES, **more):
-    return Acquisition(place, times, corrected=False, **more)
+    return SeriesAcquisition(place, times, corrected=False, **more)
 
 
 def moco(place=0, times=TIMES, **more):
-    return Acquisition(place, times, corrected=True, **more)
+    return SeriesAcquisition(place, times, corrected=True, **more)
 
 
 def twins():
@@ -79,7 +79,7 @@ DAY = 86_400 * 400
 
 
 def of_t2(corrected, first, last=None, **more):
-    return Acquisition(0, PREPARATIONS, corrected, (first, first if last is None else last), **more)
+    return SeriesAcquisition(0, PREPARATIONS, corrected, (first, first if last is None else last), **more)
 
 
 @pytest.mark.parametrize("apart", [MINUTE // 2, 30 * MINUTE])
@@ -135,7 +135,7 @@ def test_where_time_does_not_decide_a_series_that_waits_comes_before_one_that_we
 @pytest.mark.parametrize("stamp", [0, 200_000])
 def test_where_time_does_not_decide_a_series_that_was_broken_off_is_not_the_twin(stamp, gone):
     pairs = twins()
-    short = Acquisition(0, PREPARATIONS - {55.0}, False, (stamp, stamp))
+    short = SeriesAcquisition(0, PREPARATIONS - {55.0}, False, (stamp, stamp))
     pairs.offer("broken off", short, 0.0)
     if gone:
         assert pairs.expire(2.0) == ["broken off"]

@@ -108,7 +108,9 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path, m
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     assert "\n12 images came. " in result.output  # the summary of the server, without its prefix
     content = json.loads((tmp_path / "out.json").read_text())
+    assert list(content) == ["results", "ecv", "messages"]  # docs/replay.md
     assert [each["quantity"] for each in content["results"]] == ["T1", "T2"]
+    assert content["messages"][-1].startswith("DBG myostream: 12 images came. ")
     dataset = ismrmrd.Dataset(str(tmp_path / "out.h5"), "dataset", create_if_needed=False)
     assert dataset.read_image("image_5010", 0).data.shape == (1, 1, 160, 160)
     assert dataset.number_of_images("image_1") == 9
@@ -198,6 +200,14 @@ def test_a_replay_in_which_no_slice_gives_a_result_says_why_and_ends_with_code_3
     assert "Levels" not in text
     assert passed.exit_code == 0, passed.output
     assert "Myocardium by slice" not in passed.output
+
+
+def test_replay_without_post_contrast_t1_states_that_a_haematocrit_is_not_used(file, serving):
+    with serving() as server:
+        address = f"{server.address[0]}:{server.address[1]}"
+        result = runner.invoke(app, ["replay", str(file), "--server", address, "--haematocrit", "0.42"])
+    assert result.exit_code == 0, result.output
+    assert "Note: The haematocrit 0.42 is not used: no native and post" in " ".join(result.output.split())
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):
@@ -295,7 +305,10 @@ def test_user_errors_are_one_line_before_the_work(arguments, message, file, tmp_
         (["serve", "--zmq", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
         (["serve", "--zmq", "tcp://*:5560", "--zmq-keys", "/nowhere"], "cannot be read"),
         (["listen", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
-        (["listen", "nowhere"], "no address to subscribe to"),
+        (["serve", "--zmq", "127.0.0.1:5961"], "names no transport; give tcp://127.0.0.1:5961"),
+        (["serve", "--port", "9312", "--page-port", "9312"], "--port and --page-port are both 9312"),
+        (["listen", "127.0.0.1:5961"], "names no transport; give tcp://127.0.0.1:5961"),
+        (["listen", "nowhere://127.0.0.1:5961"], "no address to subscribe to"),
         (["replay", "{file}", "--server", "127.0.0.1:1"], "start one with: myostream serve --port 1"),
     ],
 )

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import stat
 import sys
 from dataclasses import replace
@@ -194,7 +195,8 @@ def test_ecv_is_printed_and_written_as_published(enhanced, tmp_path, monkeypatch
     assert made.exit_code == 0, made.output
     assert made.output.count("Extracellular volume") == 1
     assert f"{phantom.ECV:.1f} [" in made.output
-    assert "ECV: no post-contrast slice lies within 3 mm" in made.output
+    assert "is not used" not in made.output
+    assert re.search(r"Note: ECV 1 \w+ \(1\): no post-contrast slice lies within 3 mm", made.output)
     found = ecv_files(tmp_path / "out" / "001")
     assert list(found) == ["slice-00-ECV-series-1.json", "slice-01-ECV-series-1.json"]
     first, second = found.values()
@@ -208,6 +210,15 @@ def test_ecv_is_printed_and_written_as_published(enhanced, tmp_path, monkeypatch
         "given",
     )
     assert (second["regions"], second["flags"]) == ([], ["slices-do-not-match"])
+
+
+def test_a_haematocrit_without_post_contrast_t1_is_not_used(files):
+    made = run(files / "one.h5", "--haematocrit", "0.42")
+    assert made.exit_code == 0, made.output
+    assert (
+        " ".join(made.output.split()).count("Note: The haematocrit 0.42 is not used: no native and post") == 1
+    )
+    assert "is not used" not in run(files / "one.h5").output
 
 
 def test_a_haematocrit_is_of_one_examination(enhanced, files, tmp_path):

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from inline.cohort.provenance import Provenance
-from inline.cohort.task import Task
+from inline.cohort.provenance import CohortProvenance
+from inline.cohort.task import CohortTask
 from inline.replay.simulate import simulate_examination, write_examination
 from inline.settings import load_settings
 
@@ -30,7 +30,7 @@ def root(examinations, tmp_path):
 @pytest.fixture
 def task(tmp_path):
     settings = load_settings()
-    return Task(settings, Provenance.of(settings), tmp_path / "out")
+    return CohortTask(settings, CohortProvenance.of(settings), tmp_path / "out")
 
 
 @pytest.fixture(scope="session")

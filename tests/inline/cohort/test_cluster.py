@@ -16,7 +16,7 @@ from inline.cohort.cluster import connected, process_all
 from inline.cohort.discover import discover
 from inline.cohort.errors import CohortError
 from inline.cohort.store import Store
-from inline.cohort.task import Task
+from inline.cohort.task import CohortTask
 from inline.cohort.worker import PipelinePlugin
 from inline.data.errors import ConfigurationError
 
@@ -47,7 +47,7 @@ def contents(folder):
 
 def process_into(out, client, task, root, build, done=lambda _: None):
     """Process all of a root into a folder and return the outcomes."""
-    own, found, outcomes = Task(task.settings, task.provenance, out), discover(root), []
+    own, found, outcomes = CohortTask(task.settings, task.provenance, out), discover(root), []
     Store(out).begin(root, own.provenance, own.settings)
 
     def add(outcome):
@@ -85,7 +85,7 @@ def test_a_worker_without_an_engine_ends_the_run_with_its_reason(client, task, r
 
 
 def test_a_worker_with_other_weights_is_refused(client, task, root, ring):
-    other = Task(task.settings.model_copy(update={"review_below": 0.1}), task.provenance, task.out)
+    other = CohortTask(task.settings.model_copy(update={"review_below": 0.1}), task.provenance, task.out)
     with pytest.raises(CohortError, match="other weights or another version"):
         process_all(client, discover(root).examinations, PipelinePlugin(other, ring, 600.0), print)
 

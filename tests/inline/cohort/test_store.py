@@ -11,9 +11,9 @@ import pytest
 
 from inline.cohort.discover import discover
 from inline.cohort.errors import CohortError
-from inline.cohort.provenance import Provenance
+from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, document
-from inline.cohort.task import Task
+from inline.cohort.task import CohortTask
 from inline.mrd.files import write_images
 from inline.mrd.meta import format_meta, parse_meta
 from inline.pipeline import Pipeline
@@ -56,8 +56,8 @@ def test_what_is_done_is_skipped_until_file_settings_weights_or_program_change(
 
 def test_settings_count_that_a_result_depends_on():
     same, usual = (
-        Provenance.of(load_settings(workers=1, server={"port": 1}, monitor={"port": 2})),
-        Provenance.of(load_settings()),
+        CohortProvenance.of(load_settings(workers=1, server={"port": 1}, monitor={"port": 2})),
+        CohortProvenance.of(load_settings()),
     )
     assert same == usual
     for changed in (
@@ -70,14 +70,14 @@ def test_settings_count_that_a_result_depends_on():
         {"ecv": {"haematocrit": 0.42}},
         {"ecv": {"synthetic": True}},
     ):
-        assert Provenance.of(load_settings(**changed)) != usual
+        assert CohortProvenance.of(load_settings(**changed)) != usual
 
 
 def test_reference_ranges_count_by_content(tmp_path):
     def of(folder, text):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ranges.toml").write_text(text)
-        return Provenance.of(load_settings(reference={"file": tmp_path / folder / "ranges.toml"}))
+        return CohortProvenance.of(load_settings(reference={"file": tmp_path / folder / "ranges.toml"}))
 
     assert of("a", "one") == of("b", "one") != of("c", "other")
 
@@ -89,7 +89,7 @@ def test_weights_and_their_confidence_count_by_content(tmp_path):
         (folder / "unet-01-of-01.safetensors").write_text(network)
         if confidence:
             (folder / "confidence.json").write_text(confidence)
-        made = Provenance.of(load_settings(weights=folder))
+        made = CohortProvenance.of(load_settings(weights=folder))
         return made.weights, made.settings
 
     assert len({of("a", ""), of("b", ""), of("a", "x"), of("a", "y")}) == 4
@@ -287,4 +287,4 @@ def test_a_task_is_small(task):
     """It travels to every worker, with paths and settings alone."""
     import pickle
 
-    assert len(pickle.dumps(Task(task.settings, task.provenance, task.out))) < 10_000
+    assert len(pickle.dumps(CohortTask(task.settings, task.provenance, task.out))) < 10_000

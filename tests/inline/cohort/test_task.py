@@ -8,7 +8,7 @@ import pytest
 
 from inline import process, read_mrd
 from inline.cohort.discover import discover
-from inline.cohort.provenance import Provenance
+from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, failure_of
 from inline.emit.record import record
 from inline.mrd.files import write_images
@@ -208,7 +208,7 @@ def test_ecv_is_in_file_and_table_and_the_same_in_every_run(tmp_path, task):
     settings = task.settings.model_copy(
         update={"ecv": task.settings.ecv.model_copy(update={"haematocrit": phantom.HAEMATOCRIT})}
     )
-    task = dataclasses.replace(task, settings=settings, provenance=Provenance.of(settings))
+    task = dataclasses.replace(task, settings=settings, provenance=CohortProvenance.of(settings))
     store = Store(task.out)
     store.begin(root, task.provenance, settings)
     contents = []

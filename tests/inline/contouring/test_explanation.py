@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.confidence import SIGNALS, Calibration, load_calibration, signals
-from inline.contouring.explanation import Part, explain
+from inline.contouring.explanation import SignalPart, explain
 from inline.data.results import Contours
 from model.weights import DEFAULT
 from tests.shapes import circle
@@ -17,7 +17,7 @@ NO_SIGNAL = "no signal stands out"
 
 
 def parts(**contributions):
-    return [Part(name, 0.5, 0.25, contributions.get(name, 0.0)) for name in SIGNALS]
+    return [SignalPart(name, 0.5, 0.25, contributions.get(name, 0.0)) for name in SIGNALS]
 
 
 def test_the_signal_with_the_lowest_contribution_is_named_alone():
@@ -40,15 +40,15 @@ def test_a_second_one_is_named_from_half_of_the_first_on():
 
 def test_a_signal_on_its_better_side_is_not_named():
     """Its weight has the opposite sign: it rises together with another one."""
-    better = Part("soft_dice_cavity", 4.5, 3.5, -0.8)
+    better = SignalPart("soft_dice_cavity", 4.5, 3.5, -0.8)
     assert NO_SIGNAL in explain([better], 0.8, 0.84)
-    text = explain([better, Part("entropy", 0.3, 0.1, -0.2)], 0.8, 0.84)
+    text = explain([better, SignalPart("entropy", 0.3, 0.1, -0.2)], 0.8, 0.84)
     assert "LV cavity" not in text
     assert "the entropy of the class probabilities in and around the heart is high (0.30" in text
 
 
 def test_a_diameter_is_named_in_millimetres():
-    each = [Part("diameter", math.log(18.0), math.log(56.0), -1.0)]
+    each = [SignalPart("diameter", math.log(18.0), math.log(56.0), -1.0)]
     assert "the diameter of the heart is low (18 mm, mean of the calibration 56 mm)." in explain(
         each, 0.6, 0.8
     )
@@ -60,7 +60,7 @@ def test_small_contributions_are_not_named():
 
 
 def test_agreement_is_stated_as_a_dice_coefficient():
-    part = Part("soft_dice_myocardium", math.log(0.75 / 0.25), math.log(0.95 / 0.05), -2.0)
+    part = SignalPart("soft_dice_myocardium", math.log(0.75 / 0.25), math.log(0.95 / 0.05), -2.0)
     text = explain([part, *parts()], 0.5, 0.8)
     assert "probability of myocardium is low (0.750, mean of the calibration 0.950)" in text
 
@@ -83,7 +83,7 @@ def test_the_distributed_calibration_names_undecided_probabilities():
     image = np.where(np.hypot(x - 111.5, y - 111.5) < 28, 1.0, 0.0).astype(np.float32)
     found = signals(np.full((3, 224, 224), 1 / 3, np.float32), image, ring)
     made = [
-        Part(*each)
+        SignalPart(*each)
         for each in zip(
             SIGNALS, found.tolist(), calibration.centre, calibration.contributions(found), strict=True
         )

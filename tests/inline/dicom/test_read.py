@@ -31,7 +31,7 @@ from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.find import find, read_header
-from inline.dicom.missing import Acquisition, shorter
+from inline.dicom.missing import SliceAcquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
@@ -1625,7 +1625,7 @@ def test_a_slice_whose_tail_is_missing_is_flagged_by_its_siblings(tmp_path, imag
     ],
 )
 def test_a_shorter_acquisition_of_the_same_protocol(own, other, expected):
-    here, there = (Acquisition(1, slice_, Quantity.T1, False, "MOLLI") for slice_ in (0, 1))
+    here, there = (SliceAcquisition(1, slice_, Quantity.T1, False, "MOLLI") for slice_ in (0, 1))
     found = shorter({here: own, there: other})
     assert set(found) == ({here} if expected else set())
     assert shorter({here: own, there._replace(name="MOLLI post"): other}) == {}

@@ -27,7 +27,7 @@ class Constant:
 def loading(monkeypatch):
     """States the engines that load; others are unknown."""
     images = self_test_images()
-    monkeypatch.setattr(computing, "load_weights", lambda settings: (None, DEFAULT))
+    monkeypatch.setattr(computing, "weights_of", lambda settings: (None, DEFAULT))
     monkeypatch.setattr(computing, "reference_of", lambda *_: Reference(images, Constant("x").infer(images)))
     monkeypatch.setattr(computing, "preferred", lambda: ("openvino-int8", "openvino-f32", "torch"))
 

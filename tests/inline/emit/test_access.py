@@ -7,7 +7,7 @@ import zmq
 import zmq.auth
 
 from inline.data.errors import ConfigurationError
-from inline.emit.access import check_exposure, check_port, make_keys, public_key, secret_pair
+from inline.emit.access import check_address, check_exposure, make_keys, public_key, secret_pair
 from inline.emit.publisher import SUMMARY_TOPIC, Publisher, decode, subscribe
 from inline.serving.summary import Summary
 
@@ -74,10 +74,20 @@ def test_a_port_that_does_not_exist_is_refused(port):
         subscribe(f"tcp://127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:5961", "localhost:5961", "[::1]:5961", "*:5961"])
+def test_an_address_without_a_transport_is_named_with_it(address):
+    for use in (Publisher, subscribe):
+        with pytest.raises(ConfigurationError) as caught:
+            use(address)
+        assert str(caught.value) == f"the address {address!r} names no transport; give tcp://{address}"
+    with pytest.raises(ConfigurationError, match=r"give tcp://127\.0\.0\.1:5961$"):
+        subscribe("5961")
+
+
 def test_ports_that_exist_are_taken():
     for port in ("*", "0", "5560", "65535"):
-        check_port(f"tcp://127.0.0.1:{port}")
-    check_port("ipc:///tmp/99999")
+        check_address(f"tcp://127.0.0.1:{port}")
+    check_address("ipc:///tmp/99999")
 
 
 def test_known_clients_alone_receive_results(keys, tmp_path):

@@ -15,8 +15,8 @@ from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
 from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
 from inline.mrd.image_header import ImageHeader
+from inline.replay.replies import ecv_records, records
 from inline.replay.results import read_message, read_record
-from inline.replay.run import ecv_records, records
 from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
 from tests.inline.examination.phantom import SHAPE, ecv_of, examined, t1_slice
@@ -133,7 +133,18 @@ def test_an_error_makes_no_image_but_a_record():
     content = read_message(json.loads(json.dumps(ecv_record(lonely), allow_nan=False)))
     assert content["error"] == "there is no native T1 map"
     assert "no native T1 map" in line(content)
-    assert ecv_notes([content]) == ["ECV: there is no native T1 map"]
+    place = f"0 {content['level']} ({POST.identity.series_index})"
+    assert ecv_notes([content]) == [f"ECV {place}: there is no native T1 map"]
+
+
+def test_a_note_of_ecv_stands_once_with_the_slice_positions_that_bear_it():
+    content = json.loads(json.dumps(ecv_record(FOUND), allow_nan=False))
+    assert content["level"] == "mid"
+    one = {**content, "notes": ["Both.", "First."]}
+    other = {**content, "native": {**content["native"], "slice_index": 1}, "level": None, "notes": ["Both."]}
+    lonely = {**other, "post_contrast": None, "notes": [], "error": "no partner"}
+    assert ecv_notes([one, other]) == ["ECV: Both.", "ECV 0 mid (1, 2): First."]
+    assert ecv_notes([one, lonely])[2] == "ECV 1 (1): no partner"
 
 
 def test_the_record_holds_what_the_result_holds():

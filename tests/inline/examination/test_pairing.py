@@ -256,6 +256,39 @@ def test_repeated_slices_at_zero_are_pairs_in_doubt_where_a_partner_certainly_li
     assert all(Flag.SLICES_DO_NOT_MATCH in each.flags for each in found)
 
 
+def on_table(result, mm):
+    """A slice whose images were acquired with the patient table at a place along the body's axis."""
+    return replace(result, geometry=replace(result.geometry, table=None if mm is None else (0.0, 0.0, mm)))
+
+
+@pytest.mark.parametrize(
+    ("native", "post", "doubted"),
+    [
+        (0.0, 25.0, True),
+        (-25.0, 0.0, True),
+        (-1300.0, -1300.4, False),
+        (25.0, 25.0, False),
+        (None, 25.0, False),  # DICOM states the position of one
+        (None, None, False),
+    ],
+)
+def test_slices_on_another_place_of_the_table_are_a_pair_in_doubt(native, post, doubted):
+    """Positions relative to the middle of the magnet are then those of other parts of the heart."""
+    pair = find_pair(on_table(POST, post), [on_table(NATIVE, native)])
+    assert ("patient table" in pair.doubt) is doubted
+    (found,) = examined([on_table(NATIVE, native), on_table(POST, post)]).ecv
+    assert (Flag.SLICES_DO_NOT_MATCH in found.flags) is doubted
+    assert any("patient_table_position" in note for note in found.notes) is doubted
+
+
+def test_of_several_partners_at_one_position_that_of_the_same_place_of_the_table_goes_first():
+    same, later = on_table(NATIVE, 25.0), on_table(NATIVE, 0.0)
+    for earlier in ([same, later], [later, same]):
+        pair = find_pair(on_table(POST, 25.0), earlier)
+        assert pair.native is same
+        assert pair.doubt == ""
+
+
 @pytest.mark.parametrize("native", [1, 2])
 def test_positions_of_t2_make_no_difference_to_pairs(native):
     """A server keeps T1 alone; files of an examination hold both."""

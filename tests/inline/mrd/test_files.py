@@ -98,13 +98,39 @@ def test_images_after_midnight_come_last(stamps, tmp_path):
 
 
 @settings(max_examples=20)
-@given(stamps=st.lists(st.integers(DAY, 2**32 - 1), min_size=1, max_size=6))
+@given(stamps=st.lists(st.integers(DAY, 2**32 - 1), min_size=1, max_size=6, unique=True))
 def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory):
     file = tmp_path_factory.mktemp("order") / "a.h5"
     write_images(file, "", [image(series=1 + n % 2, stamp=stamp, seed=n) for n, stamp in enumerate(stamps)])
     with ImageFile(file) as opened:
         read = [each.header.acquisition_time_stamp for each in opened.images()]
     assert read == sorted(stamps)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ([1, 2, 3, 1, 2, 3], [0, 1, 2, 3, 4, 5]),
+        ([1, 2, 3, 1, 3], [0, 1, 2, 3, 4]),
+        ([1, 1, 1, 2, 2, 1], [0, 1, 2, 3, 4, 5]),
+        ([3, 1, 2, 3, 1, 2], [1, 4, 2, 5, 0, 3]),
+        ([DAY - 2, DAY - 1, 1, DAY - 2, DAY - 1, 1], [0, 1, 2, 3, 4, 5]),
+    ],
+    ids=["twice", "one is lost", "one of each inversion", "out of order", "midnight"],
+)
+def test_images_of_equal_time_stamps_keep_the_order_in_which_they_lie(stored, read, tmp_path):
+    images = [image(stamp=stamp, seed=n) for n, stamp in enumerate(stored)]
+    write_images(tmp_path / "a.h5", "", images)
+    with ImageFile(tmp_path / "a.h5") as opened:
+        assert [images.index(each) for each in opened.images()] == read
+
+
+def test_images_of_another_series_go_before_those_that_follow_a_fall(tmp_path):
+    first = [image(stamp=stamp, seed=n) for n, stamp in enumerate([10, 30, 10, 30])]
+    other = [image(series=2, stamp=stamp, seed=stamp) for stamp in (20, 40)]
+    write_images(tmp_path / "a.h5", "", [*first, *other])
+    with ImageFile(tmp_path / "a.h5") as opened:
+        assert list(opened.images()) == [first[0], other[0], *first[1:], other[1]]
 
 
 def test_errors_name_the_file_and_the_groups(tmp_path):
@@ -347,6 +373,57 @@ def test_the_only_group_with_images_is_read(three, tmp_path):
     with pytest.raises(FileError, match="name the one to read"):
         opened(file)
     assert opened(file, "2020-07-15 09:00:01") == (three[:1], [])
+
+
+@pytest.mark.parametrize(
+    ("header", "images", "group"),
+    [
+        ("dataset", "dataset", "dataset"),
+        ("exam/dataset", "exam/dataset/image_1", "exam/dataset"),
+        ("dataset", "dataset/images/image_1", "dataset/images"),
+        ("exam", "exam/a/b/image_1", "exam/a/b"),
+    ],
+)
+def test_a_group_of_any_depth_with_the_header_in_it_or_above(header, images, group, tmp_path):
+    """As ``ismrmrd.File`` writes them."""
+    xml = ismrmrd.xsd.ismrmrdHeader(
+        experimentalConditions=ismrmrd.xsd.experimentalConditionsType(H1resonanceFrequency_Hz=63_870_000)
+    )
+    made = [ismrmrd.Image.from_array(np.full((4, 3), n, np.uint16)) for n in range(2)]
+    with ismrmrd.File(str(tmp_path / "a.h5")) as output:
+        output[header].header = xml
+        output[images].images = made
+    for named in ("", group):
+        with ImageFile(tmp_path / "a.h5", named) as reading:
+            assert "<H1resonanceFrequency_Hz>63870000<" in re.sub(r"\w+:", "", reading.header)
+            assert [each.pixels.flat[0] for each in reading.images()] == [0, 1]
+            assert (reading.name, reading.notes) == (group, [])
+
+
+def test_groups_that_each_have_images_and_their_header_are_not_one(three, tmp_path):
+    for number, root in enumerate(("first", "second")):
+        file = stored(tmp_path / "a.h5", three[number : number + 1], root="/", name=root)
+        with h5py.File(file, "a") as made:
+            made[f"{root}/xml"] = f"<{root}/>"
+    with pytest.raises(FileError, match="images in the groups first, second; name the one to read"):
+        ImageFile(file)
+    with ImageFile(file, "second") as reading:
+        assert (list(reading.images()), reading.header) == (three[1:2], "<second/>")
+
+
+def test_groups_below_the_first_level_are_named(three, tmp_path):
+    for root in ("exam/a", "exam/b"):
+        file = stored(tmp_path / "a.h5", three, root=root)
+    with h5py.File(file, "a") as made:
+        made["exam/xml"] = "<a/>"
+        made["exam/loop"] = h5py.SoftLink("/exam")
+    with pytest.raises(FileError, match=r"images in the groups exam/a, exam/b.*; name the one to read"):
+        ImageFile(file)
+    with ImageFile(file, "exam/b") as reading:
+        assert reading.header == "<a/>"
+    # Those of the first level are read alone.
+    stored(file, three[:1], root="other")
+    assert opened(file) == (three[:1], [])
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ from inline.assembly.assembled import Failed
 from inline.contouring.slice_level import SliceLevel, slice_level
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
+from inline.mrd.files import write_images
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
 from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
 from inline.offline.errors import SourceError
@@ -270,8 +273,8 @@ def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
     assert examination.header.field_strength == 1.5
 
 
-def a_map(folder, name):
-    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), 1.05, np.float32), np.eye(4)), folder / name)
+def a_map(folder, name, value=1.05):
+    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), value, np.float32), np.eye(4)), folder / name)
 
 
 def test_the_sidecar_of_an_image_beside_it_is_not_inherited(tmp_path):
@@ -322,8 +325,19 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
     (found,) = series_of(tmp_path)
     assert Flag.CONVERTED_UNIT in found.flags
-    assert any("taken to be in ms" in note for note in found.notes)
+    (note,) = found.notes
+    assert "taken to be in ms" in note
+    assert "state its scale: in NIfTI by Units of the sidecar, else by" in note
+    assert "that it states" not in note
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+def test_a_map_of_milliseconds_whose_sidecar_states_seconds_contradicts_it(tmp_path):
+    a_map(tmp_path, "sub-01_T1map.nii", value=1050.0)
+    (tmp_path / "sub-01_T1map.json").write_text('{"Units": "s"}')
+    (found,) = series_of(tmp_path)
+    assert found.flags == (Flag.CONVERTED_UNIT,)
+    assert found.notes[0].endswith("that it states (slope 1000) gives values that no tissue has in ms.")
 
 
 @pytest.mark.parametrize(("units", "size"), [("s", 1000.0), ("ms", 1.0), ("us", 0.001), ("seconds", 1000.0)])
@@ -639,3 +653,60 @@ def test_a_folder_that_cannot_be_listed_beside_nifti_is_reported(annexed, monkey
 
     monkeypatch.setattr(os, "scandir", guarded)
     assert f"{annexed / 'locked'} cannot be read: Permission denied" in read(annexed)[1].problems
+
+
+MOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 1080.0, 1980.0)
+"""5(3)3."""
+
+
+def molli(stamps, *, first=0, numbered=True, **fields):
+    """Images whose pixels are their number from ``first``."""
+    return [
+        Image.from_pixels(
+            np.full((1, 1, 8, 8), first + k, np.float32),
+            ImageHeader(
+                field_of_view=(12.0, 12.0, 8.0),
+                acquisition_time_stamp=stamp,
+                set=k if numbered else 0,
+                image_index=first + k + 1,
+                **fields,
+            ),
+            {"SequenceDescription": "MOLLI", "InversionTime": time},
+        )
+        for k, (time, stamp) in enumerate(zip(MOLLI, stamps, strict=True))
+    ]
+
+
+STAMPS = {
+    "each image": [1000 + 400 * k for k in range(8)],
+    "each inversion": [1000] * 5 + [4000] * 3,
+    "one": [1000] * 8,
+}
+
+
+def values_of(file, images):
+    """Pixel of each image of each series, by time."""
+    write_images(file, "", images)
+    return [each.series.images[:, 0, 0].tolist() for each in series_of(file)]
+
+
+@pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
+def test_images_as_acquired_and_as_corrected_of_one_series_index_are_not_mixed(stamps, tmp_path):
+    """Nothing marks the corrected ones, whose image index runs on."""
+    images = [*molli(stamps), *molli(stamps, first=10)]
+    expected = [[first + k for k in np.argsort(MOLLI)] for first in (0, 10)]
+    assert values_of(tmp_path / "a.h5", images) == expected
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["set", "index alone"])
+@pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
+def test_images_of_a_file_may_lie_in_any_order(stamps, numbered, tmp_path):
+    generator = np.random.default_rng(1)
+    slices = [
+        molli(stamps, first=10 * number, numbered=numbered, slice=number, position=(0.0, 0.0, 10.0 * number))
+        for number in range(2)
+    ]
+    images = [each for members in slices for each in members]
+    expected = [[first + k for k in np.argsort(MOLLI)] for first in (0, 10)]
+    for order in (np.arange(16)[::-1], *(generator.permutation(16) for _ in range(20))):
+        assert sorted(values_of(tmp_path / "a.h5", [images[k] for k in order])) == expected

@@ -13,7 +13,7 @@ from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Text
 from inline.mrd.protocol import encode
 from inline.package.label import check_ids, decoded, encoded, make_label, package_name
 from inline.package.schema import ChoiceParameter, DoubleParameter, IntParameter, PackageError
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving.parameters import OF_PATIENT, PARAMETERS, parameter_name, with_parameters
 from inline.settings import Settings
 from tests.inline.serving.test_server import originals, talk

@@ -14,9 +14,9 @@ from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader
-from inline.replay.report import ecv_map, report_files, report_map, report_maps
+from inline.replay.replies import ecv_records
+from inline.replay.report import ecv_map, report_files, report_map, returned_maps
 from inline.replay.results import read_record
-from inline.replay.run import ecv_records
 from inline.report.maps import Kind, ReportMap
 from inline.report.output import ReportError
 from inline.serving.summary import FinalLevel, Summary
@@ -69,6 +69,19 @@ def test_the_map_of_a_record_is_that_of_its_result(result):
     assert np.allclose(found.section.points, expected.section.points, atol=1e-3)
 
 
+def test_the_map_of_a_turned_image_has_the_directions_of_its_attributes():
+    result = make_slice(1)
+    geometry = result.geometry
+    template = ImageHeader(
+        field_of_view=(SIZE * 1.5, SIZE * 1.5, 8.0),
+        read_dir=geometry.column_direction,
+        phase_dir=geometry.row_direction,
+    )
+    found = report_map(read_record(json.dumps(record(result))), mrd.images(result, template)[0]).geometry
+    assert found.row_direction == pytest.approx(geometry.row_direction)
+    assert found.column_direction == pytest.approx(geometry.column_direction)
+
+
 @pytest.mark.parametrize("haematocrit", [0.4, None])
 def test_the_map_of_an_ecv_record_is_that_of_its_result(haematocrit):
     native = make_slice(1)
@@ -90,7 +103,7 @@ def test_a_slice_without_ecv_has_its_reason_on_the_page():
         "WRN myostream: ECV of series 1 slice 1: there is no post-contrast T1 of this position",
         "WRN myostream: ECV of series 7 slice 1: of a slice that is not here",
     ]
-    maps = report_maps([native], [], [], texts)
+    maps = returned_maps([native], [], [], texts)
     assert [(each.kind, each.error) for each in maps[1:]] == [
         (Kind.ECV, "there is no post-contrast T1 of this position")
     ]
@@ -114,7 +127,7 @@ def test_the_final_levels_of_the_summary_name_the_segments():
         "WRN myostream: ECV of series 1 slice 1: there is no post-contrast T1 of this position",
     ]
     ((ecv, image),) = ecv_records(ecv_images(make_ecv(slices[0]), ImageHeader()))
-    maps = report_maps(map(returned, slices), [(ecv, image)], [], texts)
+    maps = returned_maps(map(returned, slices), [(ecv, image)], [], texts)
     assert [each.level for each in maps] == [*levels, "basal", "mid"]
     segments = [[each for each in made.regions if "AHA" in each.name] for made in maps]
     assert [len(each) for each in segments] == [6, 0, 0, 0, 6, 0]
@@ -134,7 +147,7 @@ def test_the_native_slice_decides_on_the_segments_of_its_ecv(cut):
         ecv = replace(ecv, regions=ecv.regions[:2])
     ((made, image),) = ecv_records(ecv_images(ecv, ImageHeader()))
     texts = ["DBG myostream: 16 images came. Levels: mid: series 1 slice 0 (T1)."]
-    maps = report_maps([returned(native)], [(made, image)], [], texts)
+    maps = returned_maps([returned(native)], [(made, image)], [], texts)
     assert [each.level for each in maps] == ["mid", "mid"]
     assert [any("No segments" in note for note in each.notes) for each in maps] == [cut != "native"] * 2
 
@@ -144,7 +157,7 @@ def test_numbers_that_two_slices_share_leave_their_levels():
     texts = [
         "DBG myostream: 16 images came. Levels: basal: series 1 slice 0 (T1); apical: series 1 slice 0 (T1)."
     ]
-    assert report_maps([native], [], [], texts)[0].level == "mid"
+    assert returned_maps([native], [], [], texts)[0].level == "mid"
 
 
 def test_a_record_of_a_peer_that_states_little_is_a_row_all_the_same():

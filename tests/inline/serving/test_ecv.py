@@ -18,7 +18,7 @@ from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import compare, ecv_records, records
+from inline.replay.replies import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
 from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study

@@ -18,7 +18,7 @@ from inline import engine_selection
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving import gadgetron as module
 
 CHAINS = Path(module.__file__).parent / "chains"

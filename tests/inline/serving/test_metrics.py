@@ -14,7 +14,7 @@ from inline.mrd.messages import ConfigFile, Header
 from inline.mrd.protocol import encode
 from inline.pipeline import Stage
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving.health import Checkup
 from inline.serving.metrics import Metrics
 from inline.serving.observers import Observer, Observers

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from inline.data.errors import ConfigurationError
 from inline.serving import listening
 from inline.serving import monitor as module
-from inline.serving.monitor import Kept, Monitor, Page, json_page
+from inline.serving.listening import check_distinct
+from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.settings import MonitorSettings, load_settings
 
 TOKEN = "0123456789abcdef"
@@ -27,7 +28,7 @@ def started():
     made = []
 
     def start(pages=None, **values):
-        pages = pages or {"/metrics": lambda: Page(b"up 1\n"), "/readyz": lambda: json_page({}, good=False)}
+        pages = pages or {"/metrics": lambda: Reply(b"up 1\n"), "/readyz": lambda: json_reply({}, good=False)}
         made.append(Monitor(MonitorSettings(port=0, **values), pages))
         return made[-1]
 
@@ -91,8 +92,29 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_one_line(started):
     taken = started().address[1]
     with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{taken} .*in use"):
         Monitor(MonitorSettings(port=taken), {})
-    with pytest.raises(ConfigurationError, match=r"choose another monitor\.port"):
+    with pytest.raises(ConfigurationError, match=r"choose another with --monitor-port or monitor\.port$"):
         Monitor(MonitorSettings(port=0, host="192.0.2.1"), {})
+
+
+@pytest.mark.parametrize(
+    ("server", "monitor", "named"),
+    [
+        ({"port": 9312}, {"page_port": 9312}, "--port and --page-port are both 9312"),
+        ({}, {"port": 9002}, "--port and --monitor-port are both 9002"),
+        ({"host": "0.0.0.0"}, {"port": 9002}, "--port and --monitor-port are both 9002"),
+        ({}, {"port": 9101, "page_port": 9101}, "--monitor-port and --page-port are both 9101"),
+        ({"port": 0}, {"port": 0, "page_port": 0}, ""),
+        ({"host": "192.0.2.1"}, {"port": 9002, "page_port": 9003}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_ports_of_one_address_are_distinct(server, monitor, named):
+    settings = load_settings(server=server, monitor=monitor)
+    if not named:
+        check_distinct(settings)
+        return
+    with pytest.raises(ConfigurationError, match=named):
+        check_distinct(settings)
 
 
 def test_a_socket_that_cannot_listen_is_closed(monkeypatch):
@@ -118,7 +140,7 @@ def test_an_error_of_a_page_ends_its_request_alone(started):
     def fail():
         raise RuntimeError("no")
 
-    monitor = started({"/bad": fail, "/good": lambda: Page(b"")})
+    monitor = started({"/bad": fail, "/good": lambda: Reply(b"")})
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         get(monitor, "/bad")
     assert get(monitor, "/good")[0] == 200
@@ -127,7 +149,7 @@ def test_an_error_of_a_page_ends_its_request_alone(started):
 def test_a_page_is_made_anew_once_in_a_time(monkeypatch):
     now, made = [100.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    page = Kept(lambda: made.append(now[0]) or Page(str(len(made)).encode()), every_s=1.0)
+    page = Kept(lambda: made.append(now[0]) or Reply(str(len(made)).encode()), every_s=1.0)
     assert [page().body, page().body] == [b"1", b"1"]
     now[0] = 100.9
     assert page().body == b"1"
@@ -174,7 +196,7 @@ def test_a_client_that_sends_a_byte_at_a_time_is_closed_in_the_end(started, monk
 
 
 def test_a_client_that_reads_nothing_holds_up_no_other(started):
-    monitor = started({"/large": lambda: Page(b"x" * (64 << 20)), "/metrics": lambda: Page(b"up 1\n")})
+    monitor = started({"/large": lambda: Reply(b"x" * (64 << 20)), "/metrics": lambda: Reply(b"up 1\n")})
     (greedy,) = opened(monitor, 1)
     greedy.sendall(b"GET /large HTTP/1.0\r\n\r\n")
     assert get(monitor)[0] == 200

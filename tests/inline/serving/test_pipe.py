@@ -21,7 +21,7 @@ from inline import engine_selection
 from inline.cli.commands import app
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay.run import records
+from inline.replay.replies import records
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "inline", "stream", "--engine", "torch"]
@@ -70,7 +70,7 @@ def same(one, other):
 
 
 def ours(image):
-    """An image of the package as a message of ours, for :func:`inline.replay.run.records`."""
+    """An image of the package as a message of ours, for :func:`inline.replay.replies.records`."""
     pixels = np.ascontiguousarray(image.data)
     attributes = image.attribute_string.encode()
     return Image(ImageHeader.unpack(bytes(image.getHead())), attributes, pixels.tobytes())

@@ -16,14 +16,14 @@ from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving import report as module
 from inline.serving import slices
 from inline.serving.observers import FinalLevels
 from inline.serving.parameters import with_parameters
-from inline.serving.report import Report
+from inline.serving.report import StudyReport
 from inline.serving.summary import FinalLevel
 from inline.settings import load_settings
 from model.relaxometry.parametric_map import ParametricMap
@@ -177,8 +177,8 @@ def shares(monkeypatch):
 def test_the_memory_of_a_page_that_is_not_drawn_is_given_back(
     serving, examination, drawing, monkeypatch, shares
 ):
-    kept, add = [], Report.add
-    monkeypatch.setattr(Report, "add", lambda *given: kept.append(given) or add(*given))
+    kept, add = [], StudyReport.add
+    monkeypatch.setattr(StudyReport, "add", lambda *given: kept.append(given) or add(*given))
     on, off = (Text(f'{{"report": {value}}}') for value in ("true", "false"))
     with serving() as server:
         other = Header(XML.format(study=2, protocol="two"))
@@ -229,7 +229,7 @@ def test_an_unexpected_error_does_not_keep_the_summary_back(
 
 
 def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch, caplog):
-    monkeypatch.setattr(Report, "add", lambda *_: 1 / 0)
+    monkeypatch.setattr(StudyReport, "add", lambda *_: 1 / 0)
     _, header, images = examination
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, header, images[:8])
@@ -275,7 +275,7 @@ def final(results, levels, session="a"):
 @pytest.mark.parametrize(("level", "names"), [("basal", ["AHA 1 basal anterior"]), ("apical", [])])
 def test_ecv_has_the_final_level_of_its_native_slice(drawing, level, names):
     """Between basal and mid its segments are renamed; others are left out, which a note states."""
-    report, native = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection()), make_slice(1, level="mid")
+    report, native = StudyReport(MemoryBudget(1 << 30, 1 << 30, 1).connection()), make_slice(1, level="mid")
     report.add(make_ecv(native), ImageHeader())
     report.at_levels(final([make_slice(0), native], ["mid", level]), "b")
     report.image(ExaminationInfo(), 1)
@@ -290,7 +290,7 @@ def test_a_scanner_made_map_has_its_final_level_without_the_pixels_that_have_no_
     made = make_slice(0, level="mid", scanner_made=True)
     values = made.map.values_ms.copy()
     values[60, 83:88] = 4095.0  # of the wall, in radii of 18 to 25 about (64, 60)
-    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    report = StudyReport(MemoryBudget(1 << 30, 1 << 30, 1).connection())
     septum = angular_reference(made.geometry, 160.0)
     report.add(replace(made, map=ParametricMap.of_values(values), septum=septum), ImageHeader())
     report.at_levels(final([made], ["apical"]), "a")
@@ -309,7 +309,7 @@ def test_a_map_that_fails_at_its_final_level_keeps_no_other_one_back(drawing, ca
         assert result.identity != results[1].identity, "no regions"
         return replace(result, level=level, level_source=source)
 
-    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    report = StudyReport(MemoryBudget(1 << 30, 1 << 30, 1).connection())
     for each in results:
         report.add(each, ImageHeader())
     levels = replace(final(results, ["basal", "basal", "apical"]), measure=measure)
@@ -335,7 +335,7 @@ def test_another_process_draws_the_page_of_a_connection(serving, examination, mo
 def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
     size = make_slice().map.values_ms.nbytes
     share = MemoryBudget(2 * size, 2 * size, 1).connection()
-    report = Report(share)
+    report = StudyReport(share)
     for number in range(5):
         report.add(make_slice(number), ImageHeader())
     report.add(make_ecv(make_slice()), ImageHeader())
@@ -351,7 +351,7 @@ def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
 
 
 def test_results_without_pixels_are_counted_too():
-    report = Report(MemoryBudget(1 << 20, 1 << 20, 1).connection())
+    report = StudyReport(MemoryBudget(1 << 20, 1 << 20, 1).connection())
     bare = replace(make_slice(), map=None, contours=None)
     for _ in range(1000):
         report.add(bare, ImageHeader())
@@ -359,13 +359,13 @@ def test_results_without_pixels_are_counted_too():
 
 
 def test_without_results_there_is_no_page(drawing):
-    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    report = StudyReport(MemoryBudget(1 << 30, 1 << 30, 1).connection())
     assert report.image(ExaminationInfo(), 1) is None
     assert drawing == []
 
 
 def test_the_counters_of_the_page_are_its_own(drawing):
-    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    report = StudyReport(MemoryBudget(1 << 30, 1 << 30, 1).connection())
     template = replace(ImageHeader(), slice=7, set=3, contrast=2, flags=64, image_index=9)
     report.add(make_slice(), template)
     header = report.image(ExaminationInfo(), 5019).header

@@ -18,7 +18,7 @@ from inline.data.series import MapSeries, Quantity
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving import scheduler as module
 from inline.serving import workers as workers_module
 from inline.serving.scheduler import Owner, Scheduler

@@ -29,7 +29,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.client import ConnectionFailedError, exchange
 from inline.replay.local_server import started_server
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving import server as module
 from inline.serving import signals
 from inline.serving.observers import Observer, Observers

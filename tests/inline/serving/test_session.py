@@ -19,7 +19,7 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving import session as module
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE

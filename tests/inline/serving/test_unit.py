@@ -14,7 +14,7 @@ from inline.cli.commands import app
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.node import CLOSE_S
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving.unit import installed_command, unit_text
 from inline.settings import ServerSettings
 from model.engines.fallback import IDLE_S

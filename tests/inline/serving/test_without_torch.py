@@ -11,7 +11,7 @@ from inline.engine_selection import make_engine
 from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.settings import load_settings
 from model.host import VNNI, cpu_flags
 

@@ -12,7 +12,7 @@ import torch
 from model import host
 from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
-from model.engines.probabilities import network_output
+from model.engines.probabilities import output_of_scores
 from model.engines.self_test import Reference, run_self_test
 from model.engines.torch_engine import TorchEngine
 from model.weights import tensors_of
@@ -104,7 +104,7 @@ class Pixelwise(torch.nn.Module):
         return output
 
     def computed(self, images):
-        return network_output(images * self.factors.view(1, -1, 1, 1))
+        return output_of_scores(images * self.factors.view(1, -1, 1, 1))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 from model.evaluation.readers import (
     Spread,
-    draw,
+    draw_labels,
     find_borders,
     make_readers,
     signed_distance,
@@ -25,7 +25,7 @@ def radius(mask):
 
 def drawn(truth, endo, epi):
     """Labels of a reader of these offsets (mm) without random ones."""
-    return draw(find_borders(truth, SPACING), (endo, epi), 0.0, np.random.default_rng(1))
+    return draw_labels(find_borders(truth, SPACING), (endo, epi), 0.0, np.random.default_rng(1))
 
 
 def test_a_reader_without_spread_draws_the_truth():

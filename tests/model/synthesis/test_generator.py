@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model.synthesis.anatomy import loosened, make_anatomy
 from model.synthesis.examination import simulate_slice
-from model.synthesis.generator import make_batch, normalise
+from model.synthesis.generator import make_batch, normalise_batch
 from model.synthesis.heart import left_ventricle
 from model.synthesis.pathology import Pathology
 from model.synthesis.randomness import Draw
@@ -139,7 +139,7 @@ def test_seed_fixes_the_batch() -> None:
 
 
 def test_constant_image_normalises_to_zero() -> None:
-    assert torch.equal(normalise(torch.full((1, 32, 32), 7.0)), torch.zeros(1, 32, 32))
+    assert torch.equal(normalise_batch(torch.full((1, 32, 32), 7.0)), torch.zeros(1, 32, 32))
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])

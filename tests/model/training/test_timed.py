@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from model.output import OutputError
 from model.training import timed
-from model.training.ring import Slices
+from model.training.ring import StepSlices
 from model.training.timed import Learner, Plan, TimedTraining, rate_at, start_network, train_within
 from model.unet import UNet
 from model.weights import load_network, save_weights
@@ -175,5 +175,5 @@ def test_half_of_the_jaccard_loss_is_by_slice() -> None:
     scores = 100.0 * functional.one_hot(labels, 3).movedim(-1, 1).float()
     scores[1, :, 0, 0] = torch.tensor([100.0, 0.0, 0.0])
     learner = Learner(Fixed(scores), TINY)
-    loss = learner.learn(Slices(torch.zeros(2, 1, 6, 6), labels, torch.full((2, 2, 2), torch.nan)), 0.0)
+    loss = learner.learn(StepSlices(torch.zeros(2, 1, 6, 6), labels, torch.full((2, 2, 2), torch.nan)), 0.0)
     assert float(loss["loss"]) == pytest.approx(0.5 * (0.52 + 0.5) + 0.5 * 100.0 / 72.0, abs=1e-4)

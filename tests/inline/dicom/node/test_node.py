@@ -32,7 +32,7 @@ from inline.dicom.node import receiver as receiver_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.duplicate import may_replace
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
+from inline.dicom.node.received import ATTEMPTS, ReceivedObjects, SpoolFullError, StudyBatch
 from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
 from inline.dicom.write.parametric_map import parametric_map
@@ -518,7 +518,7 @@ def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_i
 )
 def test_series_that_gave_problems_alone_are_tried_again(mapped, given, lost, failed):
     members = {"1": {"a": Path("a")}, "2": {"b": Path("b")}, "3": {"c": Path("c"), "d": Path("d")}}
-    parts = Batch(members, 1).split(*(set(map(Path, each)) for each in (mapped, given, lost)))
+    parts = StudyBatch(members, 1).split(*(set(map(Path, each)) for each in (mapped, given, lost)))
     assert parts[1].series == tuple(failed)
     assert {**parts[0].members, **parts[1].members} == members
 
@@ -814,7 +814,7 @@ def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, c
 
 
 def batch(files, kept=(), broken=()):
-    return Batch({"1": {file.name: file for file in files}}, 1, tuple(kept), frozenset(broken))
+    return StudyBatch({"1": {file.name: file for file in files}}, 1, tuple(kept), frozenset(broken))
 
 
 def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engine, contrasted):

@@ -578,6 +578,19 @@ def left_over(spool, clock):
     spool.received.purge()
 
 
+def test_a_retry_is_stated_and_makes_postponed_results_due(opened, clock, queue):
+    spool = opened()
+    left_over(spool, clock)
+    (waiting, other) = spool.results.due("archive", 2)
+    spool.results.postpone(waiting, "archive", "refused", 30.0)
+    assert [each.uid for each in spool.results.due("archive", 2)] == [other.uid]
+    assert "is due now" not in queue()[1]
+    code, shown = queue("--retry")
+    assert code == 0, shown
+    assert shown.startswith("everything in the queue is due now; a node that runs tries it again at once\n")
+    assert {each.uid for each in spool.results.due("archive", 2)} == {waiting.uid, other.uid}
+
+
 def test_results_of_a_destination_that_is_no_more_are_moved_to_another(opened, clock, tmp_path, queue):
     spool = opened()
     left_over(spool, clock)

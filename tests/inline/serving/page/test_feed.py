@@ -20,7 +20,7 @@ from inline.data.series import SeriesIdentity, SlicePlace
 from inline.examination.examine import without_partner
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay.run import records
+from inline.replay.replies import records
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observers
 from inline.serving.page import feed as module
@@ -556,7 +556,7 @@ def test_other_hosts_need_a_token_and_a_port_is_taken_once(started):
     assert started(host="0.0.0.0", token="0123456789abcdef").address[1]
     taken = started().address[1]
     with pytest.raises(
-        ConfigurationError, match=r"\(Address already in use\); choose another monitor\.page_p"
+        ConfigurationError, match=r"\(Address already in use\); choose another with --page-port or m"
     ):
         PageFeed(MonitorSettings(page_port=taken), Checkup())
 

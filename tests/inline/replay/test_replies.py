@@ -16,7 +16,7 @@ from inline.data.series import Quantity
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay.run import (
+from inline.replay.replies import (
     compare,
     overlay_names,
     paced,
