@@ -1406,6 +1406,20 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
     assert "no inversion times" in only.error
 
 
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(1, "a map needs an image type that names it"), (2, "too few to be a mapping series")],
+)
+def test_an_original_image_alone_may_be_a_map_whose_image_type_names_none(count, reason):
+    meta = {"SequenceDescription": "cor_t1_molli", "ImageType": "ORIGINAL\\PRIMARY\\T1\\MIXED"}
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    for number in range(count):
+        assert assembler.add(image(950.0, meta, set=number), 0.0) == []
+    assert assembler.finish() == []
+    ((stated, images),) = assembler.account().unused.items()
+    assert (reason in stated, images) == (True, count)
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("meta", [{}, {"DataRole": "Image", "ImageComments": "mean"}])
 def test_an_image_without_a_name_is_no_map_beside_a_series_with_times(meta, first):
