@@ -72,6 +72,8 @@ MEMORY: Final = "memory limit of the connection reached"
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
 """Likewise."""
 _UNNAMED: Final = "named by the header alone beside images with times: a map needs a description of its own"
+_TOO_FEW: Final = "too few to be a mapping series"
+_ALONE: Final = "alone and without a time, named as mapping: a map needs an image type that names it (T1 MAP)"
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _OTHER: Final = "for further reasons"
 _REASONS: Final = 64
@@ -588,7 +590,8 @@ class SeriesAssembler:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
             unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
-            self._unused[_UNNAMED if unnamed else "too few to be a mapping series"] += came
+            too_few = _ALONE if came == 1 and group.named else _TOO_FEW
+            self._unused[_UNNAMED if unnamed else too_few] += came
             return []
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)

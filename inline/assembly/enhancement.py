@@ -11,15 +11,21 @@ from inline.data.series import Enhancement
 _LONGEST: Final = 1024
 """Characters of a description that are read."""
 _SEPARATED: Final = r"(?<![a-z]){}(?![a-z])"
+_OF_CONTRAST: Final = (
+    r"(?![\s_.-]*+(?:stress|exerci|adenosin|regadenoson|dobutamin|ablat|op(?![a-z])|operat|surg|interven|procedur"
+    r"|process|transplant|therap|treat))"
+)
+"""End of ``pre`` and ``post`` that may state the contrast agent: those of stress and treatment do not."""
 _NATIVE: Final = re.compile(
     _SEPARATED.format(
-        r"(?:native|nativ|nat|pre|un-?enhanced|non-?enhanced"
-        r"|(?:pre|non|no|without|w/o|vor|ohne)[\s_.-]*+(?:contrast|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
+        rf"(?:native|nativ|nat|pre{_OF_CONTRAST}|un-?enhanced|non-?enhanced"
+        r"|(?:pre|non|no|without|w/o|vor|ohne)[\s_.-]*+(?:contrast|con|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
     )
 )
 _POST: Final = re.compile(
     _SEPARATED.format(
-        r"(?:post|post[\s_.-]*+(?:contrast|con|gd|gad\w*+|km|gbca|ce)"
+        rf"(?:post{_OF_CONTRAST}"
+        r"|post[\s_.-]*+(?:contrast|con|gd|gad\w*+|km|gbca|ce)"
         r"|(?:after|with|nach|mit)[\s_.-]*+(?:contrast|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
     )
 )

@@ -16,7 +16,7 @@ from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.examination import AcquiredExamination
 from inline.assembly.group import SHORTEST
-from inline.assembly.recognition import Recognised
+from inline.assembly.recognition import ImageKind, Recognised
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
@@ -194,6 +194,7 @@ class _Slice:
         torn: an image states another frame of reference than its series, or none.
         coloured: the pixels of an image are numbers of colours.
         counters: ``set`` of each image by its type, time and pixels.
+        maps: content and number of each scanner-made map, by quantity and time stamp.
         shorter: what it lacks beside others of their name, by quantity and whether they are motion-corrected.
     """
 
@@ -204,6 +205,7 @@ class _Slice:
     torn: bool = False
     coloured: bool = False
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
+    maps: dict[tuple[Quantity | None, int], tuple[object, int]] = field(default_factory=dict)
     shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
 
 
@@ -262,6 +264,13 @@ class _Read:
             acquired = SliceAcquisition(header.image_series_index, header.slice, *kind, frame.name)
             self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
+        if isinstance(frame.recognised, Recognised) and frame.recognised.kind is ImageKind.MAP:
+            # Results of a slice are distinguished by time, and Philips gives all maps of a series the same.
+            number = frame.index + 1 if frame.number is None else frame.number
+            stamp, made = header.acquisition_time_stamp, (content, number)
+            while own.maps.setdefault((frame.quantity, stamp), made)[0] != content:
+                stamp += 1
+            header = replace(header, acquisition_time_stamp=stamp)
         image = frame.image(header, time, pixels)
         own.files[frame.file] = None
         return image
@@ -275,6 +284,14 @@ class _Read:
         if own.torn:
             series = replace(series, notes=(*series.notes, _TORN))
         if isinstance(series, Ready) and series.images == 1:
+            maps = {
+                stamp: each for (quantity, stamp), each in own.maps.items() if quantity is series.quantity
+            }
+            if len(maps) > 1 and (made := maps.get(series.identity.time_stamp)):
+                note = (
+                    f"The series holds several {series.quantity} maps of this slice: this is image {made[1]}."
+                )
+                series = replace(series, notes=(*series.notes, note))
             return _with_colours(series) if own.coloured else series
         lacks = [*own.lacks, *filter(None, [own.shorter.get((series.quantity, series.motion_corrected))])]
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []

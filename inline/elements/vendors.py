@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
@@ -19,7 +20,12 @@ from inline.elements.header import DicomHeader, as_number
 _LARGEST_MS: Final = 1e7
 _SHORTEST_T2_MS: Final = 25.0
 """Longest echo time below which those of a series are no preparation times: T2 of the heart is 50 ms. The
-gradient echoes of a T2* series all come earlier."""
+gradient echoes of most T2* series all come earlier."""
+_GRADIENT_ECHOES: Final = 6
+"""Different echo times from which they are those of gradient echoes if they begin and follow closely."""
+_CLOSE_MS: Final = 5.0
+"""Distance below which echoes begin and follow each other closely: twelve from 2 to 27 ms measure T2*. Spin
+echoes lie farther apart: those of T2 mapping of the heart 8 to 10 ms."""
 _ENOUGH: Final = {Quantity.T1: 4, Quantity.T2: 2}
 """Different times by which a place times a series. MOLLI has at most three inversions, T2 preparations come
 again as averages."""
@@ -210,5 +216,8 @@ def first_with_enough(found: Sequence[Collection[float]], quantity: Quantity) ->
 
 
 def _may_be_preparations(echo_times_ms: Collection[float]) -> bool:
-    """Return whether echo times differ and may be preparation times: those of a T2* series are shorter."""
-    return len(echo_times_ms) > 1 and max(echo_times_ms) >= _SHORTEST_T2_MS
+    """Return whether echo times differ and may be preparation times: those of T2* are shorter or closer."""
+    if len(echo_times_ms) < 2 or max(echo_times_ms) < _SHORTEST_T2_MS:
+        return False
+    steps = [later - earlier for earlier, later in pairwise(sorted({0.0, *echo_times_ms}))]
+    return len(echo_times_ms) < _GRADIENT_ECHOES or max(steps) >= _CLOSE_MS

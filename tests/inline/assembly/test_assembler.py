@@ -814,6 +814,10 @@ def test_one_time_alone_is_named():
         ((10, 20, 30, 40), "T2map_GraSE", [10, 20, 30, 40]),
         ((10, 20, 30, 40), "heart", None),
         ((2.2, 4.4, 6.6, 8.8), "T2map", None),
+        (tuple(2 + 2.3 * echo for echo in range(12)), "T2map", None),  # gradient echoes to 27.3 ms
+        (tuple(range(10, 100, 10)), "T2map_GraSE", list(range(10, 100, 10))),
+        ((6, 12, 18, 24, 30, 36), "T2map", [6, 12, 18, 24, 30, 36]),
+        ((2, 6, 10, 14, 18, 40), "T2map", [2, 6, 10, 14, 18, 40]),
         ((1.1, 1.1, 1.1, 1.1), "T2map", None),
     ],
 )
@@ -1438,6 +1442,20 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
     _, (only,) = feed(several)
     assert isinstance(only, Failed)
     assert "no inversion times" in only.error
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(1, "a map needs an image type that names it"), (2, "too few to be a mapping series")],
+)
+def test_an_original_image_alone_may_be_a_map_whose_image_type_names_none(count, reason):
+    meta = {"SequenceDescription": "cor_t1_molli", "ImageType": "ORIGINAL\\PRIMARY\\T1\\MIXED"}
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    for number in range(count):
+        assert assembler.add(image(950.0, meta, set=number), 0.0) == []
+    assert assembler.finish() == []
+    ((stated, images),) = assembler.account().unused.items()
+    assert (reason in stated, images) == (True, count)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -32,6 +32,18 @@ NATIVE, POST = Enhancement.NATIVE, Enhancement.POST_CONTRAST
         ("alternative", None),
         ("T1 presaturation", None),
         ("post or pre", None),
+        ("T1MAP_PRECON_SAX7", NATIVE),
+        ("T1MAP_PRE_CON_SAX7", NATIVE),
+        ("T1MAP_POSTCON_SAX7", POST),
+        ("T1map_post-stress", None),
+        ("ShMOLLI_192i_post ablation", None),
+        ("MOLLI POST-OP", None),
+        ("T1map post-processing", None),
+        ("MOLLI pre-op", None),
+        ("MOLLI pre stress", None),
+        ("MOLLI post-stress native", NATIVE),
+        ("MOLLI pre-op post", POST),
+        ("MOLLI post opt 2", POST),
     ],
 )
 def test_words_of_the_description_decide(text, expected):

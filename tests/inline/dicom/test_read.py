@@ -218,13 +218,15 @@ def test_echo_times_are_preparation_times_of_named_series_alone(tmp_path, images
     assert sum(examination.unused.values()) == 3
 
 
-@pytest.mark.parametrize("description", ["sax_gre_8echo", "heart_T2star_8echo"])
-def test_echo_times_of_t2_star_are_no_preparation_times(description, tmp_path, images):
-    """Eight gradient echoes, 2.2 to 17.6 ms, of a session whose protocols all have one name."""
+@pytest.mark.parametrize(
+    ("description", "step"), [("sax_gre_8echo", 2.2), ("heart_T2star_8echo", 2.2), ("T2_MAP_FLASH_SAX9", 4.0)]
+)
+def test_echo_times_of_t2_star_are_no_preparation_times(description, step, tmp_path, images):
+    """Eight gradient echoes, to 17.6 or 32 ms, of a session whose protocols all have one name."""
 
     def changes(data, image):
         data.SeriesDescription, data.ProtocolName = description, "CMR T2map"
-        data.EchoTime = f"{2.2 * (image.header.set + 1):.1f}"
+        data.EchoTime = f"{step * (image.header.set + 1):.1f}"
         del data.InversionTime
 
     writer.classic(tmp_path, of_slice(images), "ge", changes=changes)

@@ -407,6 +407,39 @@ def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engi
     assert "would be replaced" in written.problems[0]
 
 
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_two_maps_of_a_slice_with_one_time_are_both_written(enhanced, tmp_path, ring_engine, provenance):
+    """As Philips' map and confidence map: images 20 and 21 after those of the series, or two frames."""
+    simulated, images = scanner.examination(1, size=96)
+    molli, (first,) = scanner.series_of(scanner.classic(images), 1), scanner.map_series(simulated, number=1)
+    first.AcquisitionTime = molli[-1].AcquisitionTime
+    second = deepcopy(first)
+    values = second.pixel_array // 2
+    second.PixelData = values.tobytes()
+    for number, each in enumerate((first, second), start=20):
+        each.InstanceNumber = number
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = derived_uid(f"map {number}")
+    if enhanced:
+        made = scanner.enhanced([first, second])
+        made.ImageType = first.ImageType
+        made.AcquisitionDateTime = f"20240102{first.AcquisitionTime}"
+    (examination,) = open_dicom(
+        save([made] if enhanced else [*molli, second, first], tmp_path)
+    ).examinations()
+    maps = [each for each in examination.series if each.images == 1]
+    results = [Pipeline(ring_engine).process(each) for each in examination.series]
+    written = write_examination(examination, results, provenance, ("map",))
+    assert written.problems == []
+    assert len({each.identity for each in maps}) == len(maps) == 2
+    stated = {1: first, 2: second} if enhanced else {20: first, 21: second}
+    for number, source in stated.items():
+        (found,) = [each for each in maps if f"this is image {number}" in "".join(each.notes)]
+        assert np.array_equal(found.series.values_ms, source.pixel_array)
+    held = [each.pixel_array for each in written.objects]
+    assert len(held) == len(examination.series)
+    assert sum(any(np.array_equal(each, made.pixel_array) for made in (first, second)) for each in held) == 2
+
+
 def test_a_map_and_its_copy_under_another_uid_are_written_once(tmp_path, ring_engine, provenance):
     simulated, _ = scanner.examination(1, size=96)
     (made,) = scanner.map_series(simulated)
