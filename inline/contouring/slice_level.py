@@ -190,7 +190,7 @@ def _measured(place: SlicePlace, study: _Study) -> tuple[SliceLevel, str]:
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     count, index = place.slice_count, identity.slice_index - place.first_slice
     counted = count is not None and count >= 2 and 0 <= index < count
-    if count is not None and counted and not (place in study.placed and _contradicted(place, study.placed)):
+    if count is not None and counted and not _refuted(place, study.placed):
         to_apex = float(_rising(geometry) @ TO_APEX) >= 0.0
         share = (index + 0.5) / count
         return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
@@ -217,7 +217,7 @@ def _by_position(geometry: SliceGeometry, shown: _Planes) -> tuple[SliceLevel, s
     number, extent = len(places), float(places[-1] - places[0])
     if number == 1:
         return SliceLevel.UNKNOWN, "unknown: the only slice position shown so far"
-    if extent < (_THREE_MM if number >= 3 else _TWO_MM) - _ROUNDING_MM:
+    if extent < _smallest_extent(number):
         return SliceLevel.UNKNOWN, (
             f"unknown: the {number} slice positions shown so far lie within {extent:.0f} mm, "
             "too near to be base and apex"
@@ -233,6 +233,11 @@ def _by_position(geometry: SliceGeometry, shown: _Planes) -> tuple[SliceLevel, s
     return level, f"position {own + 1} of {number} from the base, of those shown so far"
 
 
+def _smallest_extent(number: int) -> float:
+    """Return the extent from which on so many positions show base and apex, mm."""
+    return (_THREE_MM if number >= 3 else _TWO_MM) - _ROUNDING_MM
+
+
 def _third(share: float) -> SliceLevel:
     """Return the level at a share of the way from base to apex; symmetric about the middle."""
     if abs(share - 0.5) <= 1.0 / 6.0 + 1e-4:
@@ -243,6 +248,11 @@ def _third(share: float) -> SliceLevel:
 def _rising(geometry: SliceGeometry) -> FloatArray:
     """Return the direction of rising slice counters: the stated one, else the slice's normal."""
     return geometry.normal if geometry.slice_direction is None else np.asarray(geometry.slice_direction)
+
+
+def _refuted(place: SlicePlace, placed: Mapping[SlicePlace, SliceGeometry]) -> bool:
+    """Return whether positions show that the slice counter of a place gives no level."""
+    return place in placed and (_contradicted(place, placed) or _too_near(place, placed))
 
 
 def _contradicted(place: SlicePlace, others: Mapping[SlicePlace, SliceGeometry]) -> bool:
@@ -261,6 +271,21 @@ def _contradicted(place: SlicePlace, others: Mapping[SlicePlace, SliceGeometry])
     along = (positions - np.asarray(place.geometry.position)) @ _rising(place.geometry)
     apart = np.abs(along) > SAME_MM
     return bool((parallel & apart & (np.sign(along) != np.sign(indices))).any())
+
+
+def _too_near(place: SlicePlace, others: Mapping[SlicePlace, SliceGeometry]) -> bool:
+    """Return whether the positions of all slices of a counter are known, too near to be base and apex."""
+    assert place.geometry is not None
+    own = {
+        each.identity.slice_index: plane.position
+        for each, plane in others.items()
+        if (each.session, each.identity.series_index) == (place.session, place.identity.series_index)
+    }
+    # Without positions all are at one place.
+    if not len(own) == len(set(own.values())) == place.slice_count:
+        return False
+    extent = float(np.ptp(np.array(list(own.values())) @ place.geometry.normal))
+    return extent < _smallest_extent(len(own))
 
 
 def _planes(geometries: Sequence[SliceGeometry]) -> _Planes:

@@ -151,9 +151,10 @@ def to_images(slices: list[SimulatedSlice], post: Sequence[SimulatedSlice] = ())
 def _place(each: SimulatedSlice, index: int, number: int) -> ImageHeader:
     """Return the header of a slice's images, as far as it is that of all."""
     rows, columns = each.labels.shape
+    distance_mm = 2 * _SLICE_DISTANCE_MM if number == 2 else _SLICE_DISTANCE_MM  # two are base and apex
     return ImageHeader(
         field_of_view=(columns * each.pixel_mm, rows * each.pixel_mm, _THICKNESS_MM),
-        position=tuple((_HEART_MM + (index - (number - 1) / 2) * _SLICE_DISTANCE_MM * TO_APEX).tolist()),
+        position=tuple((_HEART_MM + (index - (number - 1) / 2) * distance_mm * TO_APEX).tolist()),
         read_dir=tuple(_FROM_SEPTUM.tolist()),
         phase_dir=tuple(_TO_INFERIOR.tolist()),
         slice_dir=tuple(TO_APEX.tolist()),

@@ -243,6 +243,28 @@ def test_a_counter_that_rises_against_the_slice_direction_is_not_believed():
     assert [slice_level(each, shown)[0] for each in shown] == [APICAL, MID, BASAL]
 
 
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        ((0, 20), [UNKNOWN] * 2),  # base and mid as well as mid and apex
+        ((0, 40), [BASAL, APICAL]),
+        ((0, 10, 20), [UNKNOWN] * 3),
+        ((0, 12, 24), [BASAL, MID, APICAL]),
+    ],
+)
+def test_a_counter_of_slices_too_near_to_be_base_and_apex_is_not_believed(offsets, expected):
+    """As of the same slices without counters, which DICOM sends."""
+    shown = [place(offset, index, len(offsets)) for index, offset in enumerate(offsets)]
+    assert slice_level(shown[0])[0] is BASAL  # the other positions are not known yet
+    assert [slice_level(each, shown)[0] for each in shown] == expected == levels(offsets)
+
+
+def test_slices_of_a_counter_that_lie_near_each_other_have_the_level_of_their_position_in_the_study():
+    near = [place(offset, index, 2) for index, offset in enumerate((0, 20))]
+    shown = [*near, place(40, series=2)]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL]
+
+
 def test_counters_are_compared_within_one_connection_alone():
     other = [place(offset, 0, 3, session="other") for offset in (20, 40)]
     level, source = slice_level(place(0, 0, 3, session="this"), other)
