@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise, product
@@ -98,12 +99,18 @@ def on_one_day(frames: Sequence[Frame]) -> list[Frame]:
 def number_series(frames: Sequence[Frame]) -> dict[int, list[Frame]]:
     """Return the frames of each series by a number that MRD can hold, in the order of acquisition.
 
-    It is the series' own number, where that is between 0 and 65535 and no other series has it. It separates
-    the series where an anonymiser removed their UIDs. The images of one series UID are one series, since an
-    archive that joins series may leave them their numbers.
+    It is the series' own number, where that is between 0 and 65535 and no other series has it. Series whose
+    UIDs an anonymiser removed are separated by it, if several numbers have the images of a whole one each.
+    The images of one series UID are one series: an archive that joins several may leave them their numbers.
     """
-    ordered = sorted(frames, key=_series)
-    series = [list(members) for _, members in groupby(ordered, key=_series)]
+    without = Counter(each.series_number for each in frames if not each.series)
+    whole = [n for n, images in without.items() if n is not None and images >= min(SHORTEST.values())]
+
+    def own_series(frame: Frame) -> tuple[str, int]:
+        return frame.series, 0 if frame.series or len(whole) < 2 else frame.series_number or 0
+
+    ordered = sorted(frames, key=own_series)
+    series = [list(members) for _, members in groupby(ordered, key=own_series)]
     series.sort(key=lambda members: (members[0].series_number or 0, _earliest(members), members[0].series))
     stated = [members[0].series_number for members in series]
     own = {n for n in stated if n is not None and 0 <= n <= _LARGEST_COUNTER}
@@ -112,11 +119,6 @@ def number_series(frames: Sequence[Frame]) -> dict[int, list[Frame]]:
     for members, number in zip(series, stated, strict=True):
         taken[number if number in own and number not in taken else next(free)] = members
     return taken
-
-
-def _series(frame: Frame) -> tuple[str, bool, int]:
-    number = None if frame.series else frame.series_number
-    return frame.series, number is not None, number or 0
 
 
 def _earliest(frames: Sequence[Frame]) -> float:
@@ -150,8 +152,7 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
     ordered = sorted(frames, key=lambda frame: (slices[id(frame)].number, _order(frame)))
     for place, group in groupby(ordered, key=lambda frame: slices[id(frame)].number):
         members = list(group)
-        in_order = sorted(zip(members, _times(members), strict=True), key=_order_with_time)
-        apart = _acquisitions(in_order)
+        apart = _acquisitions(list(_arranged(list(zip(members, _times(members), strict=True)))))
         numbered = [zip(_numbers(timed), timed, strict=True) for timed in apart]
         for number, (frame, time) in chain.from_iterable(numbered):
             backwards = slices[id(frame)].backwards
@@ -310,14 +311,32 @@ def _order(frame: Frame) -> tuple[float, int, int, str]:
     return _or_zero(frame.moment), frame.number or 0, frame.index, str(frame.file)
 
 
-def _order_with_time(timed: _Timed) -> tuple[float, int, int, float, str]:
-    """Return the order of an image in its slice, without moments and numbers that of the times.
+def _arranged(timed: Sequence[_Timed]) -> Iterator[_Timed]:
+    """Yield the images of one slice in order; without moments and numbers that of files or of times.
 
-    That of file names would part two acquisitions into mixtures of both.
+    That of files is taken where it gives whole acquisitions. Else it might part several into mixtures.
     """
-    frame, time = timed
-    moment, number, index, file = _order(frame)
-    return moment, number, index, math.inf if time is None else time.ms, file
+    for _, group in groupby(timed, key=lambda each: _order(each[0])[:3]):
+        members = list(group)
+        if _in_runs(members):
+            yield from members
+        else:
+            yield from sorted(members, key=lambda each: math.inf if each[1] is None else each[1].ms)
+
+
+def _in_runs(timed: Sequence[_Timed]) -> bool:
+    """Return whether the times of images differ until the first one comes again, and then are the same."""
+    times = [time for frame, time in timed if time is not None and _is_weighted(frame)]
+    if len({each.place.quantity for each in times}) != 1:
+        return len(times) < 2
+    same, runs = SAME_MS[times[0].place.quantity], list[list[float]]()
+    for each in times:
+        if not runs or (len(runs[-1]) > 1 and abs(each.ms - times[0].ms) <= same):
+            runs.append([])
+        runs[-1].append(each.ms)
+    return all(
+        _differ(run) and all(abs(a - b) <= same for a, b in zip(run, runs[0], strict=False)) for run in runs
+    )
 
 
 def _or_zero(moment: float) -> float:

@@ -115,23 +115,41 @@ def _study(frame: Frame) -> tuple[str, str]:
 
 
 def _in_one_frame(frames: Sequence[Frame]) -> Iterator[Frame]:
-    """Yield the frames of a study, those of each series UID in one frame of reference.
+    """Yield the frames of a study, the images of each series UID in one frame of reference.
 
-    A series has one (PS3.3, C.7.4.1.1.1), but anonymisers replace or remove it image by image. Several that
-    have the images of a whole T2 series each may be those of acquisitions that an archive joined: they stay.
+    A series has one (PS3.3, C.7.4.1.1.1), but anonymisers replace or remove it image by image. What may be
+    another acquisition, which an archive joined, stays in its own: scanner-made maps, frames of reference
+    with the images of a whole T2 series in the study, and as many images without one as a series has.
     """
-    stated = dict[str, Counter[str]]()
+    fewest = min(SHORTEST.values())
+    in_study = Counter(frame.reference for frame in frames if frame.reference)
+    whole = {reference for reference, number in in_study.items() if number >= fewest}
+    by_series = dict[str, Counter[str]]()
     for frame in frames:
-        counts = stated.setdefault(frame.series, Counter())
-        if frame.reference:
-            counts[frame.reference] += 1
+        if frame.series and not _is_map(frame):
+            by_series.setdefault(frame.series, Counter())[frame.reference] += 1
     for frame in frames:
-        counts = stated[frame.series]
-        torn = len(counts) > 1 and min(counts.values()) < min(SHORTEST.values())
-        if frame.series and counts and (torn or not frame.reference):
-            yield replace(frame, reference=next(iter(counts)), other_reference=True)
-        else:
+        counts = Counter[str]() if _is_map(frame) else by_series.get(frame.series, Counter[str]())
+        one = _only_reference(counts, whole)
+        enough = fewest if frame.quantity is None else SHORTEST[frame.quantity]
+        apart = not frame.reference and min(counts[""], counts[one]) >= enough
+        if not one or apart or frame.reference in (one, *whole):
             yield frame
+        else:
+            yield replace(frame, reference=one, other_reference=True)
+
+
+def _only_reference(counts: Counter[str], whole: Collection[str]) -> str:
+    """Return the frame of reference of a series from those of its images; empty where there are several."""
+    stated = [reference for reference in counts if reference]
+    candidates = [reference for reference in stated if reference in whole] or stated
+    if not candidates or (len(candidates) > 1 and candidates[0] in whole):
+        return ""
+    return max(candidates, key=lambda reference: (counts[reference], reference))
+
+
+def _is_map(frame: Frame) -> bool:
+    return isinstance(frame.recognised, Recognised) and frame.recognised.kind is ImageKind.MAP
 
 
 def _examination(frame: Frame) -> tuple[str, str, str]:
@@ -264,7 +282,7 @@ class _Read:
             acquired = SliceAcquisition(header.image_series_index, header.slice, *kind, frame.name)
             self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
-        if isinstance(frame.recognised, Recognised) and frame.recognised.kind is ImageKind.MAP:
+        if _is_map(frame):
             # Results of a slice are distinguished by time, and Philips gives all maps of a series the same.
             number = frame.index + 1 if frame.number is None else frame.number
             stamp, made = header.acquisition_time_stamp, (content, number)

@@ -19,18 +19,22 @@ def test_a_series_keeps_a_number_that_mrd_can_hold():
     assert stated == {1: 1, 65_535: 65_535, 2: 65_536}
 
 
-def test_the_number_separates_series_without_a_uid_alone():
-    """None is a number of its own."""
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([9, 5] * 3, [3, 3]),
+        ([9, 5] * 3 + [None, 7], [1, 1, 3, 3]),
+        ([*range(8)], [8]),  # a number of each image
+        ([9, None] * 4, [8]),
+    ],
+)
+def test_numbers_of_whole_series_separate_those_without_a_uid_alone(numbers, expected):
+    def sizes(uid):
+        frames = [SimpleNamespace(series=uid, series_number=number, moment=0.0) for number in numbers]
+        return sorted(len(members) for members in number_series(frames).values())
 
-    def groups(uid):
-        frames = [
-            SimpleNamespace(series=uid, series_number=number, moment=0.0, name=name)
-            for number, name in ((9, "c"), (None, "a"), (0, "b"), (9, "c"), (None, "a"))
-        ]
-        return [[each.name for each in members] for members in number_series(frames).values()]
-
-    assert sorted(groups("")) == [["a", "a"], ["b"], ["c", "c"]]
-    assert len(groups("2.25.1")) == 1
+    assert sizes("") == expected
+    assert sizes("2.25.1") == [len(numbers)]
 
 
 @pytest.mark.parametrize(("degrees", "middle"), [(10.0, 1), (13.0, 2)])

@@ -1473,6 +1473,35 @@ def test_whole_acquisitions_in_two_frames_of_reference_stay_apart(tmp_path, imag
     assert [each.series[0].notes for each in examinations] == [(), ()]
 
 
+def test_an_image_in_the_frame_of_reference_of_another_acquisition_stays_in_it(tmp_path, images):
+    """An archive may have joined it from there: positions in two frames are not comparable."""
+    members = [*of_slice(images), *of_slice(images, "T2")]
+
+    def changes(data, image):
+        data.FrameOfReferenceUID = "2.25.7" if image in (members[0], *members[8:]) else "2.25.8"
+
+    writer.classic(tmp_path, members, "siemens", changes=changes)
+    found = [
+        sorted(len(each.series.times_ms) if isinstance(each, Ready) else 0 for each in examination.series)
+        for examination in open_dicom([tmp_path]).examinations()
+    ]
+    assert sorted(found) == [[0, 3], [7]]
+
+
+def test_images_without_a_frame_of_reference_beside_two_whole_ones_join_neither(tmp_path, images):
+    """Post-contrast images would be fitted with the native ones."""
+
+    def second(data, image):
+        data.FrameOfReferenceUID = "2.25.7" if image.header.image_index % 8 else ""
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    twice(tmp_path, of_slice(images), second)
+    for examination in open_dicom([tmp_path]).examinations():
+        assert all(
+            not each.notes or "frames of reference" not in each.notes[0] for each in examination.series
+        )
+
+
 def test_images_whose_uids_all_differ_are_said_to_be_alone(tmp_path, images):
     def changes(data, image):
         data.StudyInstanceUID = f"2.25.{image.header.acquisition_time_stamp + 1}"
