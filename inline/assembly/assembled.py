@@ -483,9 +483,9 @@ def _doubled(group: Group, ms: Milliseconds) -> str:
     if come_again < FEWEST[Quantity.T1] and not (near[0] and len(timed) >= 2 * SHORTEST[Quantity.T1]):
         return ""
     return (
-        "Inversion times come twice, and all images are fitted: they seem to be those of two acquisitions, "
-        "whose T1 is a mixture. Send each acquisition as its own series (in DICOM, under its own Series "
-        "Instance UID), and number averages by the counter average."
+        "Inversion times come twice, and all images are fitted. Of averages that is right. Of two "
+        "acquisitions T1 is a mixture: send each as its own series (in DICOM, under its own Series Instance "
+        "UID), and in MRD number averages by the counter average."
     )
 
 

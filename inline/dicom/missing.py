@@ -38,8 +38,8 @@ class SliceAcquisition(NamedTuple):
 def lacking(slices: Mapping[int, Sequence[Frame]], *, broken: bool) -> dict[int, list[str]]:
     """Return a sentence for each sign that images of a series were not sent or copied, by slice.
 
-    Where slices have fewer images than the others, and these make up all that are missing, they alone lack
-    them. Else the slice is not known, and each of the series may lack them.
+    Where slices have fewer images than the others, these make up all that are missing, and no number is
+    missing within another slice, they alone lack them. Else each slice of the series may lack them.
 
     Args:
         slices: frames of the series, by slice.
@@ -51,10 +51,25 @@ def lacking(slices: Mapping[int, Sequence[Frame]], *, broken: bool) -> dict[int,
         found.append((None, "sending the series was broken off, or an image of it was refused"))
     most = max(map(len, slices.values()))
     fewer = {slice_: most - len(members) for slice_, members in slices.items()}
+    all_gone = None if _elsewhere(slices, fewer) else sum(fewer.values())
     return {
-        slice_: [text for gone, text in found if number or gone != sum(fewer.values())]
+        slice_: [text for gone, text in found if number or gone is None or gone != all_gone]
         for slice_, number in fewer.items()
     }
+
+
+def _elsewhere(slices: Mapping[int, Sequence[Frame]], fewer: Mapping[int, int]) -> bool:
+    """Return whether a number is missing among those of a slice with as many images as any other."""
+    numbered = sorted(
+        (frame.number, slice_)
+        for slice_, members in slices.items()
+        for frame in members
+        if frame.number is not None
+    )
+    return any(
+        later - earlier > 1 and one == two and not fewer[one]
+        for (earlier, one), (later, two) in pairwise(numbered)
+    )
 
 
 def shorter(acquired: Mapping[SliceAcquisition, Sequence[float]]) -> dict[SliceAcquisition, str]:

@@ -156,10 +156,12 @@ def _without_image(files: Sequence[Path]) -> list[int]:
         return []
     numbers = [each for each in there if each is not None]
     base = _ENTITY.sub("", name["base"])
+    parts = {_part(file) for file in files}
     sidecars = (each for each in files[0].parent.glob("*_IRT1.json") if _same(each.with_suffix(".nii"), base))
-    found = {_number(each) for each in sidecars}
-    # Numbers that lack more than are there count no images.
-    if max(numbers) - min(numbers) < 2 * len(numbers):
+    found = {_number(each) for each in sidecars if _part(each) in parts}
+    # Numbers that lack more than are there count no images; those at equal steps count them otherwise.
+    steps = {later - earlier for earlier, later in pairwise(sorted(numbers))}
+    if len(steps) > 1 and max(numbers) - min(numbers) < 2 * len(numbers):
         found.update(range(min(numbers), max(numbers)))
     return sorted(each for each in found - there if each is not None)
 
@@ -200,13 +202,12 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
 
 
 def _counted(place: ImageHeader, slice_: int, number: int, file: Path) -> ImageHeader:
-    part = dict(_ENTITY.findall(file.name)).get("part", "mag")
     return replace(
         place,
         slice=slice_,
         set=number,
         image_index=number + 1,
-        image_type=_PARTS.get(part, ImageType.MAGNITUDE),
+        image_type=_PARTS.get(_part(file), ImageType.MAGNITUDE),
     )
 
 
@@ -340,6 +341,10 @@ def _same(file: Path, base: str) -> bool:
 
 def _inversion(file: Path) -> tuple[int, str]:
     return _number(file) or 0, file.name
+
+
+def _part(file: Path) -> str:
+    return str(dict(_ENTITY.findall(file.name)).get("part", "mag"))
 
 
 def _number(file: Path) -> int | None:

@@ -32,6 +32,7 @@ def test_a_gap_in_the_instance_numbers_is_stated():
         (((1, 3), (4, 6), (7, 9)), [True, True, True]),  # a protocol of two or three images
         (((1, 2, 3, 4), (5, 7), (8, 9, 10)), [True, True, True]),
         (((1, 2, 3), (7, 8, 9)), [True, True]),
+        (((1, 2, 4, 5), (6, 7, 8)), [True, True]),  # of the longer one, beside a shorter protocol
     ],
 )
 @pytest.mark.parametrize("stated", [None, 9])

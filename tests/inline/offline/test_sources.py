@@ -266,11 +266,24 @@ def test_an_inversion_that_has_no_image_is_named(order, orphans, expected, tmp_p
     write_irt1(tmp_path, stack(), order=order)
     for number in orphans:
         (tmp_path / f"sub-01_inv-{number}_IRT1.json").write_text('{"InversionTime": 1.0}')
-    for other in ("sub-01_inv-4_T1map", "sub-02_inv-9_IRT1", "sub-01_IRT1", "inv-9_IRT1"):
+    others = (
+        "sub-01_inv-4_T1map",
+        "sub-02_inv-9_IRT1",
+        "sub-01_IRT1",
+        "inv-9_IRT1",
+        "sub-01_inv-9_part-phase_IRT1",
+    )
+    for other in others:
         (tmp_path / f"{other}.json").write_text("{}")
     (found,) = series_of(tmp_path / "sub-01_inv-1_IRT1.nii.gz")
     assert found.flags == ((Flag.MISSING_IMAGES,) if expected else ())
     assert found.notes[-1:] == ((f"Images are missing: no file is named {expected}.",) if expected else ())
+
+
+def test_numbers_of_inversions_at_equal_steps_have_no_gaps(tmp_path):
+    write_irt1(tmp_path, stack(), order=range(0, 8, 2))
+    (found,) = series_of(tmp_path)
+    assert not any("no file is named" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("names", [(100, 180, 1100, 1180, 2100, 2180, 3100), tuple("abcdefg")])
