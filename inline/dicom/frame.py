@@ -157,6 +157,11 @@ class Frame:
         return None if isinstance(self.recognised, str) else self.recognised.quantity
 
     @property
+    def kind(self) -> ImageKind | None:
+        """Kind of image that its names and types state; None for one that is not used."""
+        return None if isinstance(self.recognised, str) else self.recognised.kind
+
+    @property
     def name(self) -> str:
         """Series description, else protocol name."""
         header = JsonHeader.of(self.elements)

@@ -397,7 +397,7 @@ def _times(frames: Sequence[Frame]) -> list[Time | None]:
     alike = {quantity for quantity in Quantity if _weighted_alike(weighted, quantity)}
     found: list[Time | None] = []
     for frame in frames:
-        kind = _kind(frame)
+        kind = frame.kind
         wanted = [frame.quantity] if frame.quantity is not None else [Quantity.T2, Quantity.T1]
         stated = [
             Time(time, PLACES[chosen[quantity]])
@@ -416,9 +416,5 @@ def _weighted_alike(frames: Sequence[Frame], quantity: Quantity) -> bool:
 
     Of others whose names may be those of maps, one may be the map: its echo time is no preparation time.
     """
-    own = [frame for frame in frames if frame.quantity is quantity and _kind(frame) is not ImageKind.MAP]
-    return len({(frame.weighting, _kind(frame)) for frame in own}) == 1 and bool(own[0].weighting)
-
-
-def _kind(frame: Frame) -> ImageKind | None:
-    return None if isinstance(frame.recognised, str) else frame.recognised.kind
+    own = [frame for frame in frames if frame.quantity is quantity and frame.kind is not ImageKind.MAP]
+    return len({(frame.weighting, frame.kind) for frame in own}) == 1 and bool(own[0].weighting)

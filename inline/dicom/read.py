@@ -126,17 +126,18 @@ def _in_one_frame(frames: Sequence[Frame]) -> Iterator[Frame]:
     whole = {reference for reference, number in in_study.items() if number >= fewest}
     by_series = dict[str, Counter[str]]()
     for frame in frames:
-        if frame.series and not _is_map(frame):
+        if frame.series and frame.kind is not ImageKind.MAP:
             by_series.setdefault(frame.series, Counter())[frame.reference] += 1
+    only = {series: _only_reference(counts, whole) for series, counts in by_series.items()}
     for frame in frames:
-        counts = Counter[str]() if _is_map(frame) else by_series.get(frame.series, Counter[str]())
-        one = _only_reference(counts, whole)
+        one = "" if frame.kind is ImageKind.MAP else only.get(frame.series, "")
+        if not one or frame.reference == one or frame.reference in whole:
+            yield frame
+            continue
+        counts = by_series[frame.series]
         enough = fewest if frame.quantity is None else SHORTEST[frame.quantity]
         apart = not frame.reference and min(counts[""], counts[one]) >= enough
-        if not one or apart or frame.reference in (one, *whole):
-            yield frame
-        else:
-            yield replace(frame, reference=one, other_reference=True)
+        yield frame if apart else replace(frame, reference=one, other_reference=True)
 
 
 def _only_reference(counts: Counter[str], whole: Collection[str]) -> str:
@@ -146,10 +147,6 @@ def _only_reference(counts: Counter[str], whole: Collection[str]) -> str:
     if not candidates or (len(candidates) > 1 and candidates[0] in whole):
         return ""
     return max(candidates, key=lambda reference: (counts[reference], reference))
-
-
-def _is_map(frame: Frame) -> bool:
-    return isinstance(frame.recognised, Recognised) and frame.recognised.kind is ImageKind.MAP
 
 
 def _examination(frame: Frame) -> tuple[str, str, str]:
@@ -282,7 +279,7 @@ class _Read:
             acquired = SliceAcquisition(header.image_series_index, header.slice, *kind, frame.name)
             self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
-        if _is_map(frame):
+        if frame.kind is ImageKind.MAP:
             # Results of a slice are distinguished by time, and Philips gives all maps of a series the same.
             number = frame.index + 1 if frame.number is None else frame.number
             stamp, made = header.acquisition_time_stamp, (content, number)
