@@ -14,6 +14,8 @@ from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from inline.extras import naming_extras as _naming_extras
+
 # The threads of an operation wait for each other hundreds of times in a fit. By default they spin meanwhile;
 # where the cores have other work too, as beside a reconstruction, a fit then takes seconds in place of tens
 # of milliseconds. torch reads this when it is loaded, which nothing does before this.
@@ -234,6 +236,7 @@ def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = N
     return list(mrd.read_mrd(path_of(file), (settings or load_settings()).assembly, group).series)
 
 
+@_naming_extras()
 def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[AcquiredExamination]:
     """Return the examinations of DICOM images: their series, as :func:`read_mrd` returns those of a file.
 
@@ -247,6 +250,7 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
 
     Raises:
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
+        ImportError: the extra ``dicom`` is not installed.
     """
     from dataclasses import replace
 
@@ -293,6 +297,7 @@ def process(
     return (pipeline or _own_pipeline()).process(ready, SliceContext(study=places))
 
 
+@_naming_extras()
 def write_report(
     results: Examination | Iterable[SliceResult], file: str | Path, *, info: ExaminationInfo | None = None
 ) -> None:

@@ -31,7 +31,15 @@ from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import level_note, slice_level
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
-from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
+from inline.data.results import (
+    AngularReference,
+    ContourOffsets,
+    Contours,
+    RegionValues,
+    SliceLevel,
+    SliceMotion,
+    SliceResult,
+)
 from inline.data.series import MappingSeries, MapSeries, Quantity, SlicePlace
 from inline.fit import NotFittedError, check_images, make_map, scaled
 from inline.motion import examine_motion, may_be_corrected, misaligned
@@ -337,22 +345,8 @@ class Pipeline:
                 *without_values(regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
-                # Rounding makes pixels equal, as clipping does.
-                rounded = coarse(assembled.series, labels)
-                findings += rounded or clipped(assembled.series, labels)
-                left = any(code is Flag.MOTION_LEFT for code, _ in prepared.findings)
-                apart = (
-                    () if left else misaligned(assembled.series, labels, prepared.frame, prepared.corrected)
-                )
-                findings += apart
-                # Motion that is left looks like noise.
-                if not (rounded or left or apart):
-                    in_ring = noisy(assembled.series, labels, prepared.corrected)
-                    findings += in_ring
-                    whole = Flag.CUT_OFF not in flags
-                    if contours is not None and reference is not None and whole and not in_ring:
-                        parts = sixths(labels, contours, reference)
-                        findings += noisy_parts(assembled.series, parts, prepared.corrected)
+                whole = None if Flag.CUT_OFF in flags else contours
+                findings += _check_signals(assembled.series, prepared, labels, whole, reference)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
                 *empty.notes,
@@ -439,6 +433,29 @@ class Pipeline:
         regions, source = with_z_scores(result.regions, ranges)
         notes = (*result.notes, note) if note else result.notes
         return replace(result, regions=regions, reference=source, notes=notes)
+
+
+def _check_signals(
+    series: MappingSeries,
+    prepared: Prepared,
+    labels: NDArray[np.uint8],
+    contours: Contours | None,
+    reference: AngularReference | None,
+) -> list[Finding]:
+    """Return what the images show in the wall, in its parts too where contours and reference are known."""
+    # Rounding makes pixels equal, as clipping does.
+    rounded = coarse(series, labels)
+    findings = [*(rounded or clipped(series, labels))]
+    left = any(code is Flag.MOTION_LEFT for code, _ in prepared.findings)
+    apart = () if left else misaligned(series, labels, prepared.frame, prepared.corrected)
+    # Rounding and motion that is left look like noise.
+    if rounded or left or apart:
+        return [*findings, *apart]
+    in_ring = noisy(series, labels, prepared.corrected)
+    if in_ring or contours is None or reference is None:
+        return [*findings, *in_ring]
+    parts = sixths(labels, contours, reference)
+    return [*findings, *noisy_parts(series, parts, prepared.corrected)]
 
 
 def _beyond_frame(geometry: SliceGeometry) -> list[str]:

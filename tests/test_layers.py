@@ -27,7 +27,7 @@ LAYERS = (
     ("inline.package",),
     ("inline.replay",),
     ("inline.offline",),
-    ("inline.arguments",),
+    ("inline.arguments", "inline.extras"),
     ("inline",),  # the Python API
     ("inline.cohort",),
     ("inline.cli",),

@@ -14,22 +14,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from inline.data.errors import MyostreamError
+from inline.extras import missing
 from inline.replay.table import printable
 
-_BROUGHT: Final = {
-    "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
-    "bench": ("monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
-    "calibrate": ("nncf", "sklearn"),
-    "cohort": ("bokeh", "distributed", "pyarrow"),
-    "dicom": ("highdicom", "pydicom", "pynetdicom"),
-    "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
-    "report": ("cmcrameri", "matplotlib"),
-    "tensorrt": ("torch_tensorrt",),
-    "train": ("lightning", "nibabel", "torchmetrics"),
-    "nifti": ("nibabel",),
-}
-EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
-"""Modules that a core install does not bring, and the extra of each where the command states none."""
 INTERRUPTED: Final = 130
 """Exit code of a command that Ctrl-C ended and that can go on."""
 NOTHING_FOUND: Final = 3
@@ -58,7 +45,7 @@ def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
 
     Args:
         others: further exceptions whose message is for the user.
-        extra: that brings a missing package; by default the one in :data:`EXTRAS`.
+        extra: that brings a missing package; by default the one in :data:`~inline.extras.EXTRAS`.
     """
     expected: tuple[type[Exception], ...] = (MyostreamError, *others)
     try:
@@ -68,10 +55,9 @@ def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
     except expected as error:
         _end(str(error), error)
     except ImportError as error:
-        module = (error.name or "").partition(".")[0]
-        if module in _OURS:
+        if (error.name or "").partition(".")[0] in _OURS:
             raise
-        _end(_missing(module, error, extra), error)
+        _end(missing(error, extra), error)
     except OSError as error:
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
 
@@ -86,14 +72,6 @@ def require(*modules: str, extra: str = "") -> None:
     with report_errors(extra=extra):
         for module in modules:
             import_module(module)
-
-
-def _missing(module: str, error: ImportError, extra: str) -> str:
-    extra = extra or EXTRAS.get(module, "")
-    if not extra:
-        return f'{error}; pip install -e "." in the clone installs what is needed'
-    what = f"{module} is not installed" if isinstance(error, ModuleNotFoundError) and module else str(error)
-    return f'{what}; it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone'
 
 
 def _end(message: str, cause: Exception) -> NoReturn:

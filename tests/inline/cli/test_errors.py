@@ -1,46 +1,23 @@
 """Errors that a user can mend: one line on standard error and exit code 1, for every command."""
 
 import json
-import re
 import socket
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-import inline
 from inline.__main__ import app
-from inline.cli.errors import EXTRAS, ReportingGroup, report_errors
+from inline.cli.errors import ReportingGroup, report_errors
 from inline.data.errors import ConfigurationError
+from inline.extras import EXTRAS
 from inline.serving import gadgetron
 from model.errors import MyostreamError
 from model.evaluation.cases import CaseError
 from model.weights import DEFAULT, WeightsError
-
-ROOT = Path(inline.__path__[0]).parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"scikit-learn": "sklearn", "torch-tensorrt-rtx": "torch_tensorrt"}
-"""Modules that are not called like their package."""
-
-
-def module_of(requirement):
-    package = re.match(r"[\w-]+", requirement)[0]
-    return MODULES.get(package, package.replace("-", "_"))
-
-
-def test_every_module_of_an_extra_is_in_the_table_with_an_extra_that_brings_it():
-    brought = {
-        extra: {module_of(each) for each in requirements}
-        for extra, requirements in PROJECT["optional-dependencies"].items()
-        if extra not in ("dev", "fuzz")  # no command imports what these bring
-    }
-    assert set(EXTRAS) == set().union(*brought.values())
-    for module, extra in EXTRAS.items():
-        assert module in brought[extra]
 
 
 def reported(error, **options):

@@ -2,8 +2,6 @@
 
 import logging
 import math
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -197,19 +195,6 @@ def test_threads_draw_the_same_page():
         each.join()
     assert np.array_equal(*drawn)
     assert drawn[0].shape == (1240, 1753, 3)
-
-
-def test_a_missing_extra_is_named(hiding, tmp_path):
-    script = "import myostream; myostream.write_report([], 'a.png')"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=hiding("cmcrameri", "matplotlib"),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert "ModuleNotFoundError: No module named 'cmcrameri'" in done.stderr
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_bold_face_is_no_warning_for_the_user(caplog):
