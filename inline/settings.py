@@ -328,7 +328,7 @@ class DicomSettings(_Frozen):
     ae_title: _AETitle = Field("MYOSTREAM", min_length=1)
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
-    calling_ae_titles: tuple[str, ...] = ()
+    calling_ae_titles: tuple[Annotated[_AETitle, Field(min_length=1)], ...] = ()
     peers: tuple[IPvAnyNetwork, ...] = ()
     associations: int = Field(8, ge=1, le=1000)
     object_bytes: int = Field(1 << 28, ge=1 << 20)

@@ -154,6 +154,10 @@ def test_defaults_listen_on_this_host_alone():
         ),
         ("[dicom]\nae_title = 'A\\B'", r"dicom\.ae_title: an AE title has .* without a backslash$"),
         ("[dicom]\nae_title = ''", r"dicom\.ae_title: "),
+        (
+            "[dicom]\ncalling_ae_titles = ['A', 'ABCDEFGHIJKLMNOPQRST']",
+            r"dicom\.calling_ae_titles\.1: an AE title has at most 16 characters",
+        ),
         ("xyzzy = 1", r"there is no setting 'xyzzy'$"),
         ("[mapping]\nfoo = 1", r"there is no setting 'mapping\.foo'; \[mapping\] has .*t1_scale[\w, ]*$"),
         (
