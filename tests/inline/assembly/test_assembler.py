@@ -1025,6 +1025,28 @@ def test_an_unreadable_time_is_taken_from_a_list_that_agrees_with_the_others():
     assert only.series.times_ms.tolist() == sorted(times[1:])
 
 
+@pytest.mark.parametrize(
+    ("difference", "agrees"),
+    [(lambda ms: 0.9 if ms < 200 else 0.009 * ms, True), (lambda _: 1.9, True), (lambda _: 2.1, False)],
+    ids=["1 %", "less than 2 ms", "more than 2 ms"],
+)
+def test_a_list_agrees_within_2_ms_or_1_percent(difference, agrees):
+    times = [*TIMES["5(3)3"]]
+    listed = tuple(str(ms + difference(ms)) for ms in times)
+    _, (only,) = feed(with_times([*times[:-1], "nan"]), replace(counted(8), inversion_times=listed))
+    assert only.flags == (Flag.UNREADABLE_TIMES,)
+    assert (len(only.series.times_ms) == 8) is agrees
+
+
+@pytest.mark.parametrize("values", [range(1, 9), TIMES["5(3)3"]], ids=["numbers", "ms"])
+def test_a_user_field_that_holds_no_microseconds_is_no_time(values):
+    """Counters would be inversion times of 1 to 8 s."""
+    sent = [image(k, set=k, user_int=(0,) * 7 + (value,)) for k, value in enumerate(values)]
+    _, (only,) = feed(sent, MeasurementHeader(protocol_name="MOLLI", maxima={"set": 7}))
+    assert isinstance(only, Failed)
+    assert "no inversion times" in only.error
+
+
 def test_entries_of_a_list_keep_their_place():
     listed = list(map(str, TIMES["5(3)3"]))
     listed[1] = "NP.FLOAT64(1000.0)"
