@@ -1326,9 +1326,24 @@ def test_phase_sensitive_images_keep_their_sign():
     assert only.series.images.max() < 0
 
 
-def test_images_scaled_one_by_one_are_flagged():
+@pytest.mark.parametrize(("first", "lacks"), [(350, False), (390, False), (420, True), (600, True)])
+def test_a_t1_series_whose_first_time_is_no_first_one_of_molli_lacks_images(first, lacks):
+    """Groups of images begin 100 to 350 ms after an inversion (Messroghli et al. 2004)."""
+    _, (only,) = feed(molli([ms + first - 100 for ms in TIMES["5(3)3"]]), counted(8))
+    assert (Flag.MISSING_IMAGES in only.flags) is lacks
+    assert any(f"{first} ms, that of a whole MOLLI series" in note for note in only.notes) is lacks
+
+
+@pytest.mark.parametrize("stated", [{}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
+def test_images_scaled_one_by_one_are_flagged(stated):
+    """A scale that all of them state does not make them so."""
     noise = np.random.default_rng(0).random((16, 16), np.float32)
-    images = [replace(each, data=(2048 * noise).astype(np.float32)[None, None].tobytes()) for each in molli()]
+    images = [
+        replace(each, data=(2048 * noise).astype(np.float32)[None, None].tobytes())
+        for each in (
+            image(k + 1.0, {"InversionTime": ms, **stated}, set=k) for k, ms in enumerate(TIMES["5(3)3"])
+        )
+    ]
     _, (only,) = feed(images, counted(8))
     assert Flag.SCALED_IMAGES in only.flags
     assert "AutoScaleGadget" in only.notes[0]
