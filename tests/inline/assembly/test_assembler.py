@@ -998,6 +998,17 @@ def test_unreadable_attributes_disturb_nothing():
     assert ready == everything == []
 
 
+@pytest.mark.parametrize("unreadable", [1, 8])
+def test_unreadable_attributes_of_one_image_are_flagged_too(unreadable):
+    listed = tuple(map(str, TIMES["5(3)3"]))
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=listed, maxima={"set": 7})
+    images = [image(i + 1.0, set=i) for i in range(8)]
+    images[:unreadable] = [replace(each, attributes=b"<no") for each in images[:unreadable]]
+    _, (only,) = feed(images, header)
+    assert len(only.series.times_ms) == 8
+    assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
+
+
 def with_times(times, **fields):
     return [
         image(i + 1.0, {"SequenceDescription": "T1map_MOLLI", "InversionTime": time}, set=i, **fields)
