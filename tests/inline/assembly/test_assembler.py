@@ -998,6 +998,17 @@ def test_unreadable_attributes_disturb_nothing():
     assert ready == everything == []
 
 
+@pytest.mark.parametrize("unreadable", [1, 8])
+def test_unreadable_attributes_of_one_image_are_flagged_too(unreadable):
+    listed = tuple(map(str, TIMES["5(3)3"]))
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=listed, maxima={"set": 7})
+    images = [image(i + 1.0, set=i) for i in range(8)]
+    images[:unreadable] = [replace(each, attributes=b"<no") for each in images[:unreadable]]
+    _, (only,) = feed(images, header)
+    assert len(only.series.times_ms) == 8
+    assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
+
+
 def with_times(times, **fields):
     return [
         image(i + 1.0, {"SequenceDescription": "T1map_MOLLI", "InversionTime": time}, set=i, **fields)
@@ -1023,6 +1034,28 @@ def test_an_unreadable_time_is_taken_from_a_list_that_agrees_with_the_others():
     shifted = replace(header, inversion_times=tuple(str(time + 40) for time in times))
     _, (only,) = feed(with_times(["nan", *times[1:]]), shifted)
     assert only.series.times_ms.tolist() == sorted(times[1:])
+
+
+@pytest.mark.parametrize(
+    ("difference", "agrees"),
+    [(lambda ms: 0.9 if ms < 200 else 0.009 * ms, True), (lambda _: 1.9, True), (lambda _: 2.1, False)],
+    ids=["1 %", "less than 2 ms", "more than 2 ms"],
+)
+def test_a_list_agrees_within_2_ms_or_1_percent(difference, agrees):
+    times = [*TIMES["5(3)3"]]
+    listed = tuple(str(ms + difference(ms)) for ms in times)
+    _, (only,) = feed(with_times([*times[:-1], "nan"]), replace(counted(8), inversion_times=listed))
+    assert only.flags == (Flag.UNREADABLE_TIMES,)
+    assert (len(only.series.times_ms) == 8) is agrees
+
+
+@pytest.mark.parametrize("values", [range(1, 9), TIMES["5(3)3"]], ids=["numbers", "ms"])
+def test_a_user_field_that_holds_no_microseconds_is_no_time(values):
+    """Counters would be inversion times of 1 to 8 s."""
+    sent = [image(k, set=k, user_int=(0,) * 7 + (value,)) for k, value in enumerate(values)]
+    _, (only,) = feed(sent, MeasurementHeader(protocol_name="MOLLI", maxima={"set": 7}))
+    assert isinstance(only, Failed)
+    assert "no inversion times" in only.error
 
 
 def test_entries_of_a_list_keep_their_place():
@@ -1304,9 +1337,24 @@ def test_phase_sensitive_images_keep_their_sign():
     assert only.series.images.max() < 0
 
 
-def test_images_scaled_one_by_one_are_flagged():
+@pytest.mark.parametrize(("first", "lacks"), [(350, False), (390, False), (420, True), (600, True)])
+def test_a_t1_series_whose_first_time_is_no_first_one_of_molli_lacks_images(first, lacks):
+    """Groups of images begin 100 to 350 ms after an inversion (Messroghli et al. 2004)."""
+    _, (only,) = feed(molli([ms + first - 100 for ms in TIMES["5(3)3"]]), counted(8))
+    assert (Flag.MISSING_IMAGES in only.flags) is lacks
+    assert any(f"{first} ms, that of a whole MOLLI series" in note for note in only.notes) is lacks
+
+
+@pytest.mark.parametrize("stated", [{}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
+def test_images_scaled_one_by_one_are_flagged(stated):
+    """A scale that all of them state does not make them so."""
     noise = np.random.default_rng(0).random((16, 16), np.float32)
-    images = [replace(each, data=(2048 * noise).astype(np.float32)[None, None].tobytes()) for each in molli()]
+    images = [
+        replace(each, data=(2048 * noise).astype(np.float32)[None, None].tobytes())
+        for each in (
+            image(k + 1.0, {"InversionTime": ms, **stated}, set=k) for k, ms in enumerate(TIMES["5(3)3"])
+        )
+    ]
     _, (only,) = feed(images, counted(8))
     assert Flag.SCALED_IMAGES in only.flags
     assert "AutoScaleGadget" in only.notes[0]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inline.contouring.aha import (
@@ -84,6 +84,32 @@ def test_segments_lie_where_the_usual_view_shows_them():
     assert down["AHA 5 basal inferolateral"].mean > 65
     assert across["AHA 6 basal anterolateral"].mean > 75
     assert down["AHA 6 basal anterolateral"].mean < 55
+
+
+def test_a_region_has_the_quartiles_mean_and_deviation_of_an_even_distribution():
+    """The angle around the centre is distributed evenly over the ring, from 0 to 360."""
+    angle = np.degrees(np.arctan2(ROWS - 60.0, COLUMNS - 60.0)) % 360.0
+    ring = measure(ring_map(angle), RING, SliceLevel.MID, None)[0]
+    assert (ring.q1, ring.median, ring.q3) == pytest.approx((90.0, 180.0, 270.0), abs=2.0)
+    assert (ring.mean, ring.sd) == pytest.approx((180.0, 360.0 / np.sqrt(12.0)), abs=2.0)
+
+
+@given(st.floats(0.0, 360.0), st.floats(-80.0, 80.0), st.floats(0.0, 360.0), st.booleans())
+def test_the_anterior_wall_lies_above_and_in_front_in_any_slice(around, up, turned, mirrored):
+    """By the patient's own directions, of slices turned and mirrored at will."""
+    around, up, turned = np.radians((around, up, turned))
+    normal = np.array([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)])
+    first = np.cross(normal, (0.0, 0.0, 1.0)) / np.cos(up)
+    second = np.cross(normal, first)
+    row = np.cos(turned) * first + np.sin(turned) * second
+    column = (np.cos(turned) * second - np.sin(turned) * first) * (-1.0 if mirrored else 1.0)
+    reference = angular_reference(
+        SliceGeometry((0.0, 0.0, 0.0), tuple(row), tuple(column), (1.5, 1.5), SHAPE)
+    )
+    assume(reference is not None)
+    anterior = reference.septum + reference.turn * np.pi / 2.0
+    height = (np.cos(anterior) * row + np.sin(anterior) * column) @ (0.0, -0.5, 1.0)
+    assert height > -1e-6
 
 
 def test_apical_slices_have_four_segments():

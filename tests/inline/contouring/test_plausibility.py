@@ -10,12 +10,14 @@ from inline.contouring.plausibility import (
     clipped,
     coarse,
     noisy,
+    noisy_parts,
     poor_fit,
 )
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues
 from inline.data.series import MappingSeries, Quantity, SeriesIdentity
+from model.relaxometry.noise import molli_noise
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (32, 32)
@@ -131,6 +133,7 @@ def test_a_fit_that_failed_in_a_fifth_of_the_myocardium_is_poor(share, poor):
     ("quantity", "wall", "cavity", "wrong"),
     [
         (Quantity.T1, 320.0, 1050.0, True),  # fat around an apex that is taken for the cavity
+        (Quantity.T1, 420.0, 750.0, True),
         (Quantity.T1, 510.0, 1500.0, False),  # iron
         (Quantity.T1, 400.0, 330.0, False),  # after contrast agent
         (Quantity.T1, 120.0, 1500.0, False),  # flagged by check_values
@@ -261,6 +264,41 @@ def test_noise_that_changes_the_median_is_flagged(quantity, snr, flagged):
     assert noisy(noise, labels, series.images) == ()  # the map is that of other images
 
 
+def rician(series, snr, seed=4):
+    """The series of a signal of 1000 with the noise of magnitudes."""
+    along, across = np.random.default_rng(seed).normal(0.0, 1000.0 / snr, (2, *series.images.shape))
+    return replace(series, images=np.hypot(series.images + along, across).astype(np.float32))
+
+
+def test_much_noise_is_flagged_where_its_biases_cancel_too():
+    """T1 of 700 ms: noise raises the signal near the null and after it alike."""
+    clean, labels = heart(Quantity.T1, T1_TIMES, (700.0, 1700.0), 1000.0, noise=0.0)
+    made = rician(clean, 6.0)
+    wall = molli_noise(made.images[:, labels == 2], made.times_ms)
+    assert wall.snr < 8.0
+    assert abs(wall.bias) < 0.012
+    assert [flag for flag, _ in noisy(made, labels)] == [Flag.NOISY_IMAGES]
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_a_part_near_the_noise_is_named_and_signed_images_have_none(quantity):
+    times = T2_TIMES if quantity is Quantity.T2 else T1_TIMES
+    clean, labels = heart(
+        quantity, times, (40.0 if quantity is Quantity.T2 else 1400.0, 1700.0), 1000.0, noise=0.0
+    )
+    made = rician(clean, 60.0)
+    made.images[:, :, :16] = rician(clean, 5.0).images[:, :, :16]
+    left, right, few = np.zeros((3, *SHAPE), bool)
+    left[:, :16], right[:, 16:], few[8:12, 8:12] = True, True, True
+    parts = {"left": left, "right": right, "few": few}
+    pixels = {name: (part & (labels == 2)).nonzero() for name, part in parts.items()}
+    ((flag, sentence),) = noisy_parts(made, pixels)
+    assert flag is Flag.NOISY_IMAGES
+    assert "(left)" in sentence
+    assert noisy_parts(replace(made, signed=True), pixels) == ()
+    assert noisy_parts(made, pixels, clean.images) == ()  # the map is that of other images
+
+
 @pytest.mark.parametrize("quantity", [Quantity.T1, Quantity.T2])
 @pytest.mark.parametrize(("levels", "flagged"), [(6, True), (15, True), (60, False), (1000, False)])
 def test_few_grey_levels_in_the_myocardium_are_flagged(quantity, levels, flagged):
@@ -275,6 +313,14 @@ def test_few_grey_levels_in_the_myocardium_are_flagged(quantity, levels, flagged
     series.images[0, 9, 9] = 60_000.0
     assert len(coarse(series, labels)) == flagged
     assert coarse(series, np.zeros_like(labels)) == ()
+
+
+def test_few_values_of_many_grey_levels_are_not_few_levels():
+    """Two tissues of neighbouring whole numbers in each image: all values lie on steps of 1."""
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 160.0), 1000.0, noise=0.0)
+    series.images[:, 8:24, 16:] += 1.0
+    assert len(np.unique(series.images[:, labels == 2])) == 6
+    assert coarse(series, labels) == ()
 
 
 def test_equal_tissue_without_noise_has_no_few_levels():

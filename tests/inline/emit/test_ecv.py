@@ -112,6 +112,8 @@ def test_uncertainty_maps_are_sent_on_request_alone():
     assert float(sd.meta()["RescaleSlope"][0]) == 0.1
     assert boundary.pixels.shape[0] == 3
     assert boundary.header.image_series_index == 5014
+    sent = [*images(uncertain, TEMPLATE, settings), *ecv_images(FOUND, TEMPLATE, settings)]
+    assert len({each.header.image_series_index for each in sent}) == len(sent)
     ecv, ecv_sd = ecv_images(FOUND, TEMPLATE, settings)
     assert np.array_equal(ecv_sd.pixels[0, 0], np.round(FOUND.ecv_sd.astype(float) * 10))
     assert ECV_ATTRIBUTE in ecv.meta()

@@ -39,6 +39,17 @@ def test_ecv_of_the_phantom_is_exact():
     assert found.ecv[0, 0] == pytest.approx(100.0 * 0.58 * 0.3, abs=1e-3)
 
 
+@pytest.mark.parametrize(("percent", "masked"), [(98.0, False), (103.0, True), (140.0, True)])
+def test_an_ecv_above_100_percent_is_left_out(percent, masked):
+    def sector(u, v):
+        return np.where(np.abs(np.degrees(np.arctan2(v, -u))) <= 20.0, percent / 58.0, 0.46)
+
+    found = ecv_of(NATIVE, t1_slice(post=True, partition_at=sector))
+    assert (found.masked > 0) is masked
+    assert (Flag.MASKED_VALUES in found.flags) is masked
+    assert found.ecv.max() <= 100.0
+
+
 @pytest.mark.parametrize("post", [False, True])
 def test_pixels_of_a_scanners_map_that_no_tissue_has_are_left_out(post):
     """A moved map mixes pixels: half of 4095 and half of 450 ms still makes a partition coefficient."""

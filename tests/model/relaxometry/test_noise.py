@@ -64,6 +64,25 @@ def test_too_few_images_and_pixels_without_a_fit_have_no_estimate():
     assert t2prep_noise(np.full_like(images[:3], np.nan), TE) is None
 
 
+def test_five_t1_images_and_three_t2_images_are_enough_for_an_estimate():
+    images = magnitudes(recovery(1000.0), 25.0)[:, :600]
+    assert molli_noise(images[[0, 1, 2, 4, 6]], TI[[0, 1, 2, 4, 6]]).snr == pytest.approx(25.0, rel=0.12)
+    images = magnitudes(np.exp(-TE / 45.0), 25.0)[:, :600]
+    assert t2prep_noise(images, TE).snr == pytest.approx(25.0, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "clean", "times"),
+    [(molli_noise, recovery(1000.0), TI), (t2prep_noise, np.exp(-TE / 45.0), TE)],
+)
+def test_a_region_most_of_which_has_no_fit_has_no_estimate(estimate, clean, times):
+    images = magnitudes(clean, 25.0)[:, :600]
+    images[:, :200] = np.nan
+    assert estimate(images, times).snr == pytest.approx(25.0, rel=0.12)
+    images[:, :400] = np.nan
+    assert estimate(images, times) is None
+
+
 def test_images_without_noise_have_no_bias():
     assert molli_noise(magnitudes(recovery(1000.0), 1e9)[:, :600], TI).bias == 0.0
 
@@ -93,4 +112,11 @@ def test_a_misfit_of_the_scheme_without_noise_is_not_odd():
     images[3] += 700.0 * np.random.default_rng(5).normal(0.0, 0.034, 600).astype(np.float32)
     assert molli_noise(images, TI).odd_image is None
     images[3] += 700.0 * np.random.default_rng(6).normal(0.0, 0.1, 600).astype(np.float32)
+    assert molli_noise(images, TI).odd_image == 3
+
+
+def test_an_image_that_varies_by_more_than_any_scheme_does_is_odd():
+    """The fourth image by 3.4 % over the ring, the others by 2 % and less."""
+    images = magnitudes(recovery(1000.0), 300.0)[:, :600]
+    images[3] += 700.0 * np.random.default_rng(5).normal(0.0, 0.08, 600).astype(np.float32)
     assert molli_noise(images, TI).odd_image == 3

@@ -109,6 +109,13 @@ def test_images_without_signal_or_contrast_show_nothing(value):
     assert not found.saturation
 
 
+def test_a_phase_sensitive_image_of_the_other_sign_is_reported():
+    made = images(TIMES, 1.9)
+    assert check_recovery(made, TIMES, signed=True).off is None
+    made[0] *= -1.0
+    assert check_recovery(made, TIMES, signed=True).off in (0, 1)  # the fit follows the early images
+
+
 def test_phase_sensitive_images_are_fitted_with_their_sign():
     made = images(TIMES, 1.9)
     for signed in (made, -made):  # some senders invert all of it
