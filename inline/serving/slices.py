@@ -351,16 +351,13 @@ class Slices:
         ``stated``: the client stated the haematocrit of the settings.
         """
         try:
-            pipeline = self._service.scheduler.pipeline
             found = self._service.kept.add(
                 submitted.study,
                 result,
-                self._name,
+                submitted.place,
                 settings,
-                pipeline.ranges,
+                self._service.scheduler.pipeline,
                 haematocrit_stated=stated,
-                place=submitted.place,
-                measure=pipeline.at_level,
             )
             if found is not None:
                 self._deliver_ecv(submitted.study, found)
