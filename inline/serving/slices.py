@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -346,8 +346,8 @@ class Slices:
             late = Flag.LATE in result.flags
             self._tally.late += late
             self._tally.errors += bool(problem)
-            fields = {"fields": {"result": _values(result)}}
-            _log.info("%s result: %s", self._name, _fields(result), extra=fields)
+            fields = _fields(result)
+            _log.info("%s result: %s", self._name, _line(fields), extra={"fields": {"result": fields}})
             name = slice_name(result.identity, result.quantity)  # inline/replay/replies.py reads it
             self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
@@ -381,8 +381,8 @@ def _median(ecv: EcvResult) -> str:
     return f"median {ring.median:.1f} %"
 
 
-def _values(result: SliceResult) -> dict[str, Any]:
-    """Return a result for a log of JSON lines; nothing of the patient is in it."""
+def _fields(result: SliceResult) -> dict[str, Any]:
+    """Return a result for the log; nothing of the patient is in it."""
     median = result.regions[0].median if result.regions else None
     return {
         "series": result.identity.series_index,
@@ -390,19 +390,20 @@ def _values(result: SliceResult) -> dict[str, Any]:
         "level": result.level,
         "quantity": result.quantity,
         "median_ms": json_number(median, 1),
+        "motion_corrected": result.motion_corrected,
+        "t1_scale": result.t1_scale,
         "confidence": json_number(result.confidence, 3),
         "flags": result.flags,
         "stages_ms": {stage: json_number(took, 1) for stage, took in result.times_ms.items()},
     }
 
 
-def _fields(result: SliceResult) -> str:
-    """Return a result in one line of fields, for the log; nothing of the patient is in it."""
-    identity = result.identity
-    median = result.regions[0].median if result.regions else None
-    return (
-        f"series={identity.series_index} slice={identity.slice_index} level={result.level or '-'} "
-        f"quantity={result.quantity} median_ms={'-' if median is None else f'{median:.1f}'} "
-        f"motion_corrected={'yes' if result.motion_corrected else 'no'} t1_scale={result.t1_scale:g} "
-        f"flags={','.join(result.flags) or '-'} stages_ms={sum(result.times_ms.values()):.0f}"
-    )
+def _line(fields: Mapping[str, Any]) -> str:
+    """Return the fields of a result in one line of text; of the stages the sum."""
+    shown = {
+        **fields,
+        "motion_corrected": "yes" if fields["motion_corrected"] else "no",
+        "flags": ",".join(fields["flags"]),
+        "stages_ms": f"{sum(fields['stages_ms'].values()):.0f}",
+    }
+    return " ".join(f"{name}={'-' if value in (None, '') else value}" for name, value in shown.items())
