@@ -54,11 +54,11 @@ def cohort(
         )
     require("distributed", "pyarrow")
     from inline.cohort.discover import discover
-    from inline.cohort.errors import CohortError
     from inline.cohort.lock import locked
     from inline.cohort.provenance import CohortProvenance
     from inline.cohort.store import Store
     from inline.cohort.task import CohortTask
+    from inline.data.errors import CohortError
     from inline.offline.mrd import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
