@@ -16,7 +16,8 @@ from typer import Argument, Option
 from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.cli.tables import make_console
-from inline.replay.table import counted, make_table
+from inline.data.plural import counted
+from inline.replay.table import make_table
 from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _process(
 def _show_found(found: Discovered, left: int) -> None:
     studies = sum(each.file is None for each in found.examinations)
     files = counted(len(found.examinations) - studies, "MRD file")
-    parts = [files, f"{studies} DICOM {'study' if studies == 1 else 'studies'}"]
+    parts = [files, counted(studies, "DICOM study", "DICOM studies")]
     if found.others:
         parts.append(f"{counted(found.others, 'other file')} passed over")
     _console.print(f"{counted(len(found.examinations), 'examination')}: {', '.join(parts)}", highlight=False)

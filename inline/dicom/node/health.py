@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from inline.data.errors import MyostreamError
+from inline.data.plural import counted
 from inline.dicom.node.spool import Backlog
 from inline.dicom.node.store import cause
 from inline.serving.supervision import ServiceManager, Sign, watch
@@ -104,6 +105,6 @@ def _summary(node: Supervised) -> str:
         _log.error("the spool cannot be used: %s", cause(error))
         return f"the spool cannot be used: {cause(error)}"
     node.pulse.beat("spool")
-    results = sum(backlog.deliveries.values())
+    results = counted(sum(backlog.deliveries.values()), "result")
     state = "stopping" if node.stopping else "ready"
-    return f"{state}: {backlog.series} series to process, {results} results to deliver"
+    return f"{state}: {backlog.series} series to process, {results} to deliver"
