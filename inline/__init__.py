@@ -254,8 +254,8 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
     """
     from dataclasses import replace
 
+    from inline.data.errors import DicomError
     from inline.data.paths import path as path_of
-    from inline.dicom.errors import DicomError
     from inline.dicom.read import open_dicom
     from inline.settings import load_settings
 

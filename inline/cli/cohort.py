@@ -16,7 +16,8 @@ from typer import Argument, Option
 from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.cli.tables import make_console
-from inline.replay.table import counted, make_table
+from inline.data.plural import counted
+from inline.replay.table import make_table
 from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ def cohort(
         )
     require("distributed", "pyarrow")
     from inline.cohort.discover import discover
-    from inline.cohort.errors import CohortError
     from inline.cohort.lock import locked
     from inline.cohort.provenance import CohortProvenance
     from inline.cohort.store import Store
     from inline.cohort.task import CohortTask
+    from inline.data.errors import CohortError
     from inline.offline.mrd import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
@@ -138,7 +139,7 @@ def _process(
 def _show_found(found: Discovered, left: int) -> None:
     studies = sum(each.file is None for each in found.examinations)
     files = counted(len(found.examinations) - studies, "MRD file")
-    parts = [files, f"{studies} DICOM {'study' if studies == 1 else 'studies'}"]
+    parts = [files, counted(studies, "DICOM study", "DICOM studies")]
     if found.others:
         parts.append(f"{counted(found.others, 'other file')} passed over")
     _console.print(f"{counted(len(found.examinations), 'examination')}: {', '.join(parts)}", highlight=False)

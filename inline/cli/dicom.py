@@ -12,6 +12,7 @@ from typer import Option
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, Verbose, path
 from inline.data.errors import ConfigurationError
+from inline.data.plural import counted
 from inline.emit.addresses import host_port
 from inline.settings import load_settings
 
@@ -81,7 +82,6 @@ def dicom_queue(
 ) -> None:
     """Show what the queue of a DICOM node holds, whether it runs or not."""
     from inline.dicom.node.spool import drop_results, inspect, move_results, spool_folder
-    from inline.replay.table import counted
 
     settings = load_settings(settings_file, dicom={"spool": spool})
     folder, known = spool_folder(settings.dicom), {each.name for each in settings.dicom.destinations}

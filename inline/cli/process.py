@@ -21,8 +21,8 @@ from inline.cli.options import (
 )
 from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
+from inline.data.plural import counted
 from inline.replay.table import (
-    counted,
     ecv_notes,
     ecv_table,
     notes,
@@ -136,8 +136,7 @@ def process(
     for problem in sources.problems:
         _console.print(f"Problem: {printable(problem)}", markup=False, highlight=False)
     if sources.problems:
-        number = len(sources.problems)
-        unread = "1 file or image" if number == 1 else f"{number} files or images"
+        unread = counted(len(sources.problems), "file or image", "files or images")
         problems.append(f"{unread} could not be read; listed above")
     if problems:
         raise MyostreamError("; ".join(problems))

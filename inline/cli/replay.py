@@ -26,8 +26,8 @@ from inline.cli.options import (
 )
 from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
+from inline.data.plural import counted
 from inline.replay.table import (
-    counted,
     ecv_notes,
     ecv_table,
     notes,

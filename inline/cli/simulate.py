@@ -13,7 +13,7 @@ from inline.cli.options import output_file, path
 from inline.cli.replay import replay
 from inline.cli.tables import make_console
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted
+from inline.data.plural import counted
 from model.output import check_folder, check_outputs
 
 _console = make_console()

@@ -14,11 +14,10 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from inline.cohort.discover import ExaminationPath
-from inline.cohort.errors import CohortError
 from inline.cohort.store import Store, document
 from inline.cohort.task import TaskOutcome
 from inline.cohort.worker import PipelinePlugin, process_examination
-from inline.data.errors import MyostreamError
+from inline.data.errors import CohortError, MyostreamError
 from model.processes import import_nothing_from_current_folder
 
 _DASHBOARD: Final = "127.0.0.1:8787"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from inline.cohort.errors import CohortError
+from inline.data.errors import CohortError
 from inline.data.folders import files_below, unread
 from inline.dicom.find import begins_as_dicom
 from inline.offline.mrd import MRD_SUFFIXES

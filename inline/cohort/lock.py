@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from inline.cohort.errors import CohortError
+from inline.data.errors import CohortError
 from model.output import check_folder
 
 _FILE: Final = "lock"

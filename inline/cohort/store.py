@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from inline.cohort.discover import ExaminationPath
-from inline.cohort.errors import CohortError
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.table import open_table
+from inline.data.errors import CohortError
 from inline.data.flags import Flag
 from inline.replay.results import Record
 from inline.settings import Settings

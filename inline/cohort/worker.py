@@ -15,9 +15,9 @@ import cv2
 from distributed import WorkerPlugin, get_worker
 
 from inline.cohort.discover import ExaminationPath
-from inline.cohort.errors import CohortError
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.task import CohortTask, TaskOutcome
+from inline.data.errors import CohortError
 from inline.pipeline import Pipeline
 from model.processes import ended_after
 

@@ -13,3 +13,15 @@ class ConfigurationError(MyostreamError):
 
 class SeriesError(MyostreamError):
     """Images that do not form a mapping series that can be fitted (missing times, too few, mixed shapes)."""
+
+
+class DicomError(MyostreamError):
+    """A DICOM file cannot be used; the message names it and the reason."""
+
+
+class SourceError(MyostreamError):
+    """A file of images cannot be used; the message names it and the reason."""
+
+
+class CohortError(MyostreamError):
+    """A cohort cannot be processed: its folders, its cluster, or a worker that does not fit."""

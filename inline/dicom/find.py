@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from inline.data.client_text import foreign, message
+from inline.data.errors import DicomError
 from inline.data.folders import files_below, unread
-from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
 from inline.elements.scale import ScaleError

@@ -24,8 +24,8 @@ from inline.assembly import dicom_json
 from inline.assembly.dicom_json import Elements, JsonHeader
 from inline.assembly.image_metadata import TIME_NAMES
 from inline.assembly.recognition import WEIGHTINGS, ImageKind, Recognised, recognise
+from inline.data.errors import DicomError
 from inline.data.series import Quantity
-from inline.dicom.errors import DicomError
 from inline.elements.header import FrameHeader
 from inline.elements.scale import Scale, map_scale, weighted_scale
 from inline.elements.vendors import STANDARD, Time, comments, timed, times

@@ -17,11 +17,10 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.examination import AcquiredExamination
 from inline.assembly.group import SHORTEST
 from inline.assembly.recognition import ImageKind, Recognised
-from inline.data.errors import MyostreamError
+from inline.data.errors import DicomError, MyostreamError
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity, SeriesIdentity
-from inline.dicom.errors import DicomError
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import SliceAcquisition, lacking, shorter

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.assembly.image_metadata import TIME_NAMES
+from inline.data.errors import SourceError
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Image
-from inline.offline.errors import SourceError
 from inline.offline.limits import check_regular, check_size
 from inline.settings import AssemblySettings
 

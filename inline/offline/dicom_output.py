@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from inline.dicom.errors import DicomError
+from inline.data.errors import DicomError
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
 from inline.offline.left_over import files_left_over

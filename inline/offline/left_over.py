@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from inline.replay.table import counted
+from inline.data.plural import counted
 
 _SHOWN: Final = 3
 """Names that are stated."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from inline.data.errors import SourceError
 from inline.mrd.image_header import MOST_PIXEL_BYTES
-from inline.offline.errors import SourceError
 
 MOST_FILE_BYTES: Final = 1 << 30
 """Of the decoded images of a file: compressed, they may be a thousandth of it."""

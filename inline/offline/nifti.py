@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
+from inline.data.errors import SourceError
 from inline.data.flags import Flag
 from inline.data.folders import files_below
 from inline.mrd.header import MeasurementHeader, tesla
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
-from inline.offline.errors import SourceError
 from inline.offline.limits import check_regular, check_size
 from inline.settings import AssemblySettings
 from model.nifti import is_nifti

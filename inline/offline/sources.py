@@ -10,13 +10,12 @@ from importlib import import_module
 from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
-from inline.data.errors import MyostreamError
+from inline.data.errors import MyostreamError, SourceError
 from inline.data.folders import unread
 from inline.dicom.find import holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
-from inline.offline.errors import SourceError
 from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
 from model.nifti import is_nifti

@@ -16,6 +16,7 @@ import numpy as np
 
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
+from inline.data.plural import counted
 from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import NAME_PATTERN, Quantity
 from inline.data.time_stamps import TICKS, past_midnight
@@ -23,7 +24,6 @@ from inline.emit.overlay import draw
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.messages import Image
 from inline.replay.results import Ecv, Record, Slice, read_record
-from inline.replay.table import counted
 from model.output import atomic_output
 
 _PROBLEM: Final = re.compile(rf"(?s)(?:ERR|WRN) myostream: {NAME_PATTERN} \((\w+)\): (.*)")

@@ -19,11 +19,6 @@ _UNKNOWN: Final = "unknown: "
 """Beginning of ``level_source`` where it states why a level is unknown."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def make_table(
     title: str,
     columns: Sequence[str],

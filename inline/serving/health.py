@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from inline.data.plural import counted
 from inline.serving.server import Server
 from model.engines.fallback import IDLE_S, FallbackEngine
 
@@ -109,7 +110,7 @@ def judge(state: State, limit_s: float) -> Health:
 def _summary(state: State, *, silent: bool) -> str:
     if not state.listening:
         return "starting: the network is loaded"
-    connections = f"{state.connections} connection" + ("" if state.connections == 1 else "s")
+    connections = counted(state.connections, "connection")
     if state.draining:
         return f"stopping: {connections} to finish"
     if state.exhausted_s:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -13,11 +12,12 @@ from weakref import WeakKeyDictionary
 from inline.contouring.slice_level import slice_level
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
-from inline.data.results import SliceLevel, SliceResult
+from inline.data.results import SliceResult
 from inline.data.series import Quantity, SlicePlace
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import failed, missed_budget, without_partner
 from inline.examination.pairing import Pair, find_pair
+from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
 from inline.serving.studies import Study
 from inline.settings import Settings
@@ -39,22 +39,18 @@ _CONTRADICTORY: Final = (
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A slice with the connection that it came on, and the haematocrit there; ``stated``: by the client.
-
-    ``place`` gives its level among all slices of the study; without, that of the result remains.
-    """
+    """A slice with its place, and the haematocrit of its connection; ``stated``: by the client."""
 
     number: int
     result: SliceResult
-    session: str
+    place: SlicePlace
     haematocrit: float | None
     stated: bool
-    place: SlicePlace | None
     paired: bool = False
 
     def completes(self, other: _Kept) -> bool:
         """Return whether this is the result of a slice that missed its budget."""
-        same = (self.session, self.result.identity) == (other.session, other.result.identity)
+        same = (self.place.session, self.result.identity) == (other.place.session, other.result.identity)
         return same and Flag.LATE in self.result.flags and missed_budget(other.result)
 
     @property
@@ -84,13 +80,11 @@ class KeptSlices:
         self,
         study: Study,
         result: SliceResult,
-        session: str,
+        place: SlicePlace,
         settings: Settings,
-        ranges: ReferenceRanges,
+        pipeline: Pipeline,
         *,
-        haematocrit_stated: bool = False,
-        place: SlicePlace | None = None,
-        measure: Callable[[SliceResult, SliceLevel, str], SliceResult] | None = None,
+        haematocrit_stated: bool,
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
@@ -100,27 +94,25 @@ class KeptSlices:
         A slice that missed its budget is kept unfinished, for the error of a partner. Its result takes
         its place.
 
+        The native slice, whose regions ECV has, has the level that is known now: more slices may have come
+        since its result.
+
         Args:
             study: of the slice.
             result: of any quantity; only T1 is kept.
-            session: name of the connection.
-            settings: of the connection.
-            ranges: normal values of the site.
-            haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
             place: of the slice.
-            measure: returns a slice at another level, as :meth:`inline.pipeline.Pipeline.at_level`. With it,
-                the native slice, whose regions ECV has, has the level that is known now: more slices may have
-                come since.
+            settings: of the connection.
+            pipeline: of the program.
+            haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
         """
         if result.quantity is not Quantity.T1:
             return None
         kept = _Kept(
             next(self._numbers),
             replace(result, boundary_uncertainty=None, uncorrected=None),
-            session,
+            place,
             settings.ecv.haematocrit,
             haematocrit_stated,
-            place,
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
@@ -135,12 +127,11 @@ class KeptSlices:
             return None
         partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
         try:
-            if measure is not None:
-                native = kept if kept.result is pair.native else partner
-                pair = replace(pair, native=_at_level_known(native, study, settings, measure))
-            found = _ecv(pair, (kept, partner), settings, ranges)
+            native = kept if kept.result is pair.native else partner
+            pair = replace(pair, native=_at_level_known(native, study, settings, pipeline))
+            found = _ecv(pair, (kept, partner), settings, pipeline.ranges)
         except Exception as error:
-            _log.exception("%s: ECV could not be computed", session)
+            _log.exception("%s: ECV could not be computed", place.session)
             found = failed(pair, error)
         kept.paired = partner.paired = True
         return found
@@ -153,7 +144,7 @@ class KeptSlices:
         with self._lock:
             known = list(self._kept.get(study, ()))
             dropped = self._dropped.get(study, 0)
-        single = [each.result for each in known if each.session == session and not each.paired]
+        single = [each.result for each in known if each.place.session == session and not each.paired]
         found = without_partner(single, [each.result for each in known])
         notes = (_DROPPED.format(dropped),) if dropped else ()
         return [replace(each, notes=(*each.notes, *notes)) for each in found]
@@ -192,14 +183,7 @@ def _ecv(pair: Pair, slices: tuple[_Kept, _Kept], settings: Settings, ranges: Re
     return found
 
 
-def _at_level_known(
-    kept: _Kept,
-    study: Study,
-    settings: Settings,
-    measure: Callable[[SliceResult, SliceLevel, str], SliceResult],
-) -> SliceResult:
+def _at_level_known(kept: _Kept, study: Study, settings: Settings, pipeline: Pipeline) -> SliceResult:
     """Return the result of a slice at its level among all slices of the study received so far."""
-    if kept.place is None:
-        return kept.result
     level, source = slice_level(kept.place, study.slices, stated=settings.regions.levels)
-    return kept.result if level is kept.result.level else measure(kept.result, level, source)
+    return kept.result if level is kept.result.level else pipeline.at_level(kept.result, level, source)

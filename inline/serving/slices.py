@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -23,18 +23,14 @@ from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.record import json_number
-from inline.emit.report import PLACE
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
-from inline.report.content import ExaminationInfo
-from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
-from inline.serving.report import StudyReport
+from inline.serving.report import Reports
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import InOrder, SendQueue
 from inline.serving.service import Service
@@ -42,17 +38,12 @@ from inline.serving.studies import Study, same_patient
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.serving.tally import Tally
 from inline.settings import Settings
-from model.weights import DEFAULT, weights_digest
 
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
 _MOST_SLICES: Final = 4096
 """Slices of a connection whose final level is stated; the last ones count."""
-_PAGES_S: Final = 60.0
-"""Longest time for the drawing of all pages of a connection."""
-_MOST_PAGES: Final = 64
-"""Studies of a connection that have a page; the first ones count."""
 _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
@@ -107,8 +98,7 @@ class Slices:
         self._slices: deque[_Slice] = deque(maxlen=_MOST_SLICES)
         self._memory_reported = False
         self._header = MeasurementHeader()
-        self._reports: dict[Study, StudyReport] = {}
-        self._lacks_reports = False
+        self._reports = Reports(service, dialogue, queue, owner, tally, self._numbers, reply)
         self._final: dict[Study, FinalLevels] = {}
         self._take_settings()
 
@@ -176,43 +166,7 @@ class Slices:
 
     def report(self) -> None:
         """Send a report of each study, where the settings ask for it; a failure is a text."""
-        shutdown, until = self._service.shutdown, time.monotonic() + _PAGES_S
-        for number, (study, report) in enumerate(self._reports.items()):
-            try:
-                if self._dialogue.settings.emit.report and not (self._tally.refused or shutdown.requested):
-                    self._send_report(number, study, report, until)
-            except Exception:  # other reports, the summary and the close must follow
-                _log.exception("%s: a report could not be made", self._name)
-                problem = "the report could not be made; the log of the server has the reason"
-                self._reply(self._dialogue.say(problem, Severity.ERROR))
-            finally:
-                report.release()
-
-    def _send_report(self, number: int, study: Study, report: StudyReport, until: float) -> None:
-        dialogue, service = self._dialogue, self._service
-        for unpaired in service.kept.unpaired(study, self._name):
-            report.add(unpaired)
-        report.at_levels(self._final_levels(study), self._name)
-        weights = weights_digest(service.settings.weights or DEFAULT)
-        info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
-        own = (each.place.identity.series_index for each in self._slices if each.study is study)
-        first = min(own, default=0)
-        series = self._numbers.first(first) + PLACE
-        try:
-            left_s = until - time.monotonic()
-            if left_s <= 0.0:
-                raise ReportError(f"the report was not drawn: those before it took {_PAGES_S:g} s")
-            image = report.image(
-                info, series, number, timeout_s=left_s, cancelled=lambda: service.shutdown.requested
-            )
-        except ReportError as error:
-            self._reply(dialogue.warn(error.message))
-            return
-        if image is not None:
-            self._queue.put_now(encode(image))
-        if report.dropped:
-            problem = f"the report lacks {report.dropped} results: the memory limit was reached"
-            self._reply(dialogue.warn(problem))
+        self._reports.send(self._final_levels, self._first_series)
 
     def summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
@@ -248,6 +202,11 @@ class Slices:
             self._final[study] = FinalLevels(study.number, levels, measure)
         return self._final[study]
 
+    def _first_series(self, study: Study) -> int:
+        """Return the lowest number of the series of a study on this connection."""
+        own = (each.place.identity.series_index for each in self._slices if each.study is study)
+        return min(own, default=0)
+
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
         try:
@@ -273,7 +232,7 @@ class Slices:
         settings, stated, program = self._settings, self._stated, self._service.settings
         number, submitted = self._tally.slices - 1, _Slice(self._study, place)
         self._slices.append(submitted)
-        report = self._report_of_study() if settings.emit.report else None
+        report = self._reports.of(self._study, self._header) if settings.emit.report else None
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. Of a latecomer only its ECV goes back."""
@@ -300,7 +259,7 @@ class Slices:
                 ecv = self._ecv(submitted, result, settings, stated=stated)
             finally:
                 if report is not None:
-                    self._keep(report, assembled.template, None if latecomer else result, ecv)
+                    self._reports.keep(report, assembled.template, None if latecomer else result, ecv)
                 if not latecomer:
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
@@ -318,31 +277,6 @@ class Slices:
             late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
 
-    def _report_of_study(self) -> StudyReport | None:
-        """Return the report of the study, with the texts of its header; None beyond the limit."""
-        if self._study not in self._reports:
-            if len(self._reports) >= _MOST_PAGES:
-                if not self._lacks_reports:
-                    self._lacks_reports = True
-                    problem = f"only the first {_MOST_PAGES} studies of a connection have a report"
-                    self._reply(self._dialogue.warn(problem))
-                return None
-            self._reports[self._study] = StudyReport(self._memory)
-        report = self._reports[self._study]
-        report.header = replace(self._header, inversion_times=(), echo_times=(), parameters={})
-        return report
-
-    def _keep(
-        self, report: StudyReport, template: ImageHeader, *results: SliceResult | EcvResult | None
-    ) -> None:
-        """Keep results for the report of their study."""
-        try:
-            for each in results:
-                if each is not None:
-                    report.add(each, template)
-        except Exception:  # the result of the slice must still go out
-            _log.exception("%s: a result could not be kept for the report", self._name)
-
     def _ecv(
         self, submitted: _Slice, result: SliceResult, settings: Settings, *, stated: bool
     ) -> EcvResult | None:
@@ -351,16 +285,13 @@ class Slices:
         ``stated``: the client stated the haematocrit of the settings.
         """
         try:
-            pipeline = self._service.scheduler.pipeline
             found = self._service.kept.add(
                 submitted.study,
                 result,
-                self._name,
+                submitted.place,
                 settings,
-                pipeline.ranges,
+                self._service.scheduler.pipeline,
                 haematocrit_stated=stated,
-                place=submitted.place,
-                measure=pipeline.at_level,
             )
             if found is not None:
                 self._deliver_ecv(submitted.study, found)
@@ -415,8 +346,8 @@ class Slices:
             late = Flag.LATE in result.flags
             self._tally.late += late
             self._tally.errors += bool(problem)
-            fields = {"fields": {"result": _values(result)}}
-            _log.info("%s result: %s", self._name, _fields(result), extra=fields)
+            fields = _fields(result)
+            _log.info("%s result: %s", self._name, _line(fields), extra={"fields": {"result": fields}})
             name = slice_name(result.identity, result.quantity)  # inline/replay/replies.py reads it
             self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
@@ -450,8 +381,8 @@ def _median(ecv: EcvResult) -> str:
     return f"median {ring.median:.1f} %"
 
 
-def _values(result: SliceResult) -> dict[str, Any]:
-    """Return a result for a log of JSON lines; nothing of the patient is in it."""
+def _fields(result: SliceResult) -> dict[str, Any]:
+    """Return a result for the log; nothing of the patient is in it."""
     median = result.regions[0].median if result.regions else None
     return {
         "series": result.identity.series_index,
@@ -459,19 +390,20 @@ def _values(result: SliceResult) -> dict[str, Any]:
         "level": result.level,
         "quantity": result.quantity,
         "median_ms": json_number(median, 1),
+        "motion_corrected": result.motion_corrected,
+        "t1_scale": result.t1_scale,
         "confidence": json_number(result.confidence, 3),
         "flags": result.flags,
         "stages_ms": {stage: json_number(took, 1) for stage, took in result.times_ms.items()},
     }
 
 
-def _fields(result: SliceResult) -> str:
-    """Return a result in one line of fields, for the log; nothing of the patient is in it."""
-    identity = result.identity
-    median = result.regions[0].median if result.regions else None
-    return (
-        f"series={identity.series_index} slice={identity.slice_index} level={result.level or '-'} "
-        f"quantity={result.quantity} median_ms={'-' if median is None else f'{median:.1f}'} "
-        f"motion_corrected={'yes' if result.motion_corrected else 'no'} t1_scale={result.t1_scale:g} "
-        f"flags={','.join(result.flags) or '-'} stages_ms={sum(result.times_ms.values()):.0f}"
-    )
+def _line(fields: Mapping[str, Any]) -> str:
+    """Return the fields of a result in one line of text; of the stages the sum."""
+    shown = {
+        **fields,
+        "motion_corrected": "yes" if fields["motion_corrected"] else "no",
+        "flags": ",".join(fields["flags"]),
+        "stages_ms": f"{sum(fields['stages_ms'].values()):.0f}",
+    }
+    return " ".join(f"{name}={'-' if value in (None, '') else value}" for name, value in shown.items())

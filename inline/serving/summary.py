@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
 from inline.contouring.slice_level import slice_levels
+from inline.data.plural import counted
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 
 SCHEMA: Final = "myostream.summary/1.0"
 PASSED_ON: Final = "passed on, not worked on"
 _NOT_SORTED: Final = "could not be sorted into a series"
+_count: Final = partial(counted, none="no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +155,3 @@ def _levels(slices: Iterable[FinalLevel]) -> str:
             reasons = f" ({reasons})"
         parts.append(f"{level.value}{reasons}: {', '.join(names)}")
     return "; ".join(parts)
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``, ``no images``."""
-    return f"{number or 'no'} {one if number == 1 else many or one + 's'}"

@@ -7,15 +7,16 @@ that no longer feeds it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from inline.serving.health import Checkup, Health
+from inline.serving.health import Checkup
 from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.serving.observers import Observer, Observers
 from inline.serving.server import Server
@@ -25,6 +26,8 @@ from model.engines.fallback import IDLE_S
 _log = logging.getLogger(__name__)
 
 _LONGEST_PERIOD_S: Final = 5.0
+_PERIODS: Final = 8.0
+"""Reports within the time of the watchdog, at least."""
 _METRICS_EVERY_S: Final = 0.9
 """Scrapes come once a second at most; making the text takes milliseconds."""
 
@@ -58,6 +61,63 @@ class ServiceManager:
             _log.warning("the service manager takes no messages: %s", error)
 
 
+class Sign(NamedTuple):
+    """Sign of life of a service at one moment.
+
+    Attributes:
+        live: it needs no restart.
+        stopping: it finishes what is in flight.
+        summary: one line for a person.
+    """
+
+    live: bool
+    stopping: bool
+    summary: str
+
+
+def watch(manager: ServiceManager, check: Callable[[], Sign], over: threading.Event) -> None:
+    """Report that a service is ready, and from now on its signs of life, if there is a service manager.
+
+    Args:
+        manager: of the process.
+        check: returns the sign of life now.
+        over: ends the reports.
+    """
+    if not manager.present:
+        return
+    first = check()
+    manager.notify("READY=1", f"STATUS={first.summary}")
+    arguments = (manager, check, over, first)
+    threading.Thread(target=_report, args=arguments, name="watchdog", daemon=True).start()
+
+
+def _report(manager: ServiceManager, check: Callable[[], Sign], over: threading.Event, last: Sign) -> None:
+    """Report the status when it changes, and a sign of life as long as the service needs no restart."""
+    period_s = min(_LONGEST_PERIOD_S, (manager.watchdog_s or math.inf) / _PERIODS)
+    while not over.wait(period_s):
+        try:
+            sign = check()
+        except Exception:  # of one moment; the service is restarted if it does not pass
+            _log.exception("the health is not known")
+            continue
+        if messages := reports(last, sign):
+            manager.notify(*messages)
+        if last.live and not sign.live:
+            _log.error("%s; the watchdog is fed no more: the service is to be restarted", sign.summary)
+        elif sign.live and not last.live:
+            _log.warning("%s; the watchdog is fed again", sign.summary)
+        last = sign
+
+
+def reports(last: Sign, sign: Sign) -> list[str]:
+    """Return the messages to the service manager that follow from the sign of life now and the last one."""
+    return [
+        *(["WATCHDOG=1"] if sign.live else []),
+        *(["STOPPING=1"] if sign.stopping and not last.stopping else []),
+        *([f"STATUS={sign.summary}"] if sign.summary != last.summary else []),
+    ]
+
+
 class Supervision:
     """Health of one service, its observers, and reports to the service manager.
 
@@ -80,40 +140,15 @@ class Supervision:
     def begin(self, server: Server) -> None:
         """Report that the server listens, and report its health from now on."""
         self.checkup.server = server
-        if self._manager.present:
-            self._manager.notify("READY=1", f"STATUS={self.checkup.health().summary}")
-            threading.Thread(target=self._report, name="watchdog", daemon=True).start()
+        watch(self._manager, self._sign, self._over)
 
     def end(self) -> None:
         """Report nothing more."""
         self._over.set()
 
-    def _report(self) -> None:
-        """Report the status when it changes, and a sign of life as long as the service needs no restart."""
-        period_s = min(self.checkup.verify_s / 2.0, _LONGEST_PERIOD_S)
-        last = self.checkup.health()
-        while not self._over.wait(period_s):
-            try:
-                health = self.checkup.health()
-            except Exception:  # of one moment; the service is restarted if it does not pass
-                _log.exception("the health is not known")
-                continue
-            if messages := reports(last, health):
-                self._manager.notify(*messages)
-            if last.live and not health.live:
-                _log.error("%s; the watchdog is fed no more: the service is to be restarted", health.summary)
-            elif health.live and not last.live:
-                _log.warning("%s; the watchdog is fed again", health.summary)
-            last = health
-
-
-def reports(last: Health, health: Health) -> list[str]:
-    """Return the messages to the service manager that follow from the health now and at the last report."""
-    return [
-        *(["WATCHDOG=1"] if health.live else []),
-        *(["STOPPING=1"] if health.state.draining and not last.state.draining else []),
-        *([f"STATUS={health.summary}"] if health.summary != last.summary else []),
-    ]
+    def _sign(self) -> Sign:
+        health = self.checkup.health()
+        return Sign(health.live, health.state.draining, health.summary)
 
 
 @contextmanager

@@ -8,18 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from inline.data.errors import MyostreamError
+from inline.data.plural import counted
 from inline.dicom.node.spool import Backlog
 from inline.dicom.node.store import cause
-from inline.serving.supervision import ServiceManager
+from inline.serving.supervision import ServiceManager, Sign, watch
 
 _log = logging.getLogger(__name__)
 
 SILENT_S: Final = 180.0
 """Time without a sign of life after which a thread hangs: longer than every timeout of a connection."""
-_PERIOD_S: Final = 5.0
 
 
 class Pulse:
@@ -83,30 +84,17 @@ def supervision(node: Supervised, manager: ServiceManager, silent_s: float = SIL
         silent_s: time without a sign of life after which a part hangs.
     """
     over = threading.Event()
-    if manager.present:
-        manager.notify("READY=1", f"STATUS={_summary(node)}")
-        arguments = (node, manager, silent_s, over)
-        threading.Thread(target=_report, args=arguments, name="watchdog", daemon=True).start()
+    watch(manager, partial(_sign, node, silent_s), over)
     try:
         yield
     finally:
         over.set()
 
 
-def _report(node: Supervised, manager: ServiceManager, silent_s: float, over: threading.Event) -> None:
-    period_s = min(_PERIOD_S, (manager.watchdog_s or 4.0 * _PERIOD_S) / 4.0)
-    stopping, hung = False, ""
-    while not over.wait(period_s):
-        summary, now_stopping = _summary(node), node.stopping
-        found = hanging(node, silent_s)
-        if found and not hung:
-            _log.error("%s; the watchdog is fed no more: the node is to be restarted", found)
-        manager.notify(
-            *([] if found else ["WATCHDOG=1"]),
-            *(["STOPPING=1"] if now_stopping and not stopping else []),
-            f"STATUS={found or summary}",
-        )
-        stopping, hung = now_stopping, found
+def _sign(node: Supervised, silent_s: float) -> Sign:
+    summary = _summary(node)
+    found = hanging(node, silent_s)
+    return Sign(not found, node.stopping, found or summary)
 
 
 def _summary(node: Supervised) -> str:
@@ -117,6 +105,6 @@ def _summary(node: Supervised) -> str:
         _log.error("the spool cannot be used: %s", cause(error))
         return f"the spool cannot be used: {cause(error)}"
     node.pulse.beat("spool")
-    results = sum(backlog.deliveries.values())
+    results = counted(sum(backlog.deliveries.values()), "result")
     state = "stopping" if node.stopping else "ready"
-    return f"{state}: {backlog.series} series to process, {results} results to deliver"
+    return f"{state}: {backlog.series} series to process, {results} to deliver"

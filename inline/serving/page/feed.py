@@ -36,6 +36,7 @@ from inline.serving.listening import listening_socket
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observer
 from inline.serving.page.board import MOST_RESULTS, MOST_STUDIES
 from inline.serving.page.messages import (
+    Entry,
     closed_message,
     ecv_changes,
     ecv_message,
@@ -267,16 +268,11 @@ class PageFeed(Observer):
         while sum(_map_bytes(each.result) for each in self._shown) > _SHOWN_BYTES:
             self._shown.popleft()
         replaces = [] if before is None else [before.number]
-        shown = ReportMap.of_slice(replace(result, map=None))
         return slice_message(
             result,
-            number=number,
-            study=delivery.study,
-            connection=self._connection(delivery.session),
+            self._entry(number, delivery, ReportMap.of_slice(replace(result, map=None)), replaces),
             latency_ms=delivery.latency_s * 1000.0,
             budget_ms=delivery.budget_ms,
-            replaces=replaces,
-            superseded=self._superseded(number, delivery.study, shown, replaces),
             texts=self._settings.page_texts,
         )
 
@@ -293,16 +289,15 @@ class PageFeed(Observer):
         small = replace(result.without_pixels(), contours=None)
         self._ecv.append(_ShownEcv(number, delivery.study, small))
         replaces = [each.number for each in single]
-        shown = ReportMap.of_ecv(small)
-        return ecv_message(
-            result,
-            number=number,
-            study=delivery.study,
-            connection=self._connection(delivery.session),
-            replaces=replaces,
-            superseded=self._superseded(number, delivery.study, shown, replaces),
-            texts=self._settings.page_texts,
-        )
+        entry = self._entry(number, delivery, ReportMap.of_ecv(small), replaces)
+        return ecv_message(result, entry, texts=self._settings.page_texts)
+
+    def _entry(
+        self, number: int, delivery: Delivery | EcvDelivery, shown: ReportMap, replaces: list[int]
+    ) -> Entry:
+        """Keep a result without its pixels; return its place on the page."""
+        superseded = self._superseded(number, delivery.study, shown, replaces)
+        return Entry(number, delivery.study, self._connection(delivery.session), replaces, superseded)
 
     def _superseded(self, number: int, study: int, shown: ReportMap, replaces: list[int]) -> list[int]:
         """Keep a result without its pixels; return the results of its study that a report would not state."""

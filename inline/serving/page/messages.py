@@ -6,8 +6,8 @@ the process of the page until a browser asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.data.series import SeriesIdentity
 from inline.emit.record import json_number
 from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS
 from inline.report.maps import Kind, slice_kind
@@ -30,31 +31,36 @@ _DIGITS: Final = 4
 """Digits of values after the point."""
 
 
+class Entry(NamedTuple):
+    """Place of a result on the page.
+
+    Attributes:
+        number: of the result, rising.
+        study: number of its examination.
+        connection: number of its connection.
+        replaces: numbers of earlier results that the result takes the place of: that of the same slice, which
+            missed its budget, or ECV errors of the slices of the pair.
+        superseded: numbers of the results of the examination that do not count in its bull's-eyes, since a
+            later one of their kind and slice position does.
+    """
+
+    number: int
+    study: int
+    connection: int
+    replaces: list[int]
+    superseded: list[int]
+
+
 def slice_message(
-    result: SliceResult,
-    *,
-    number: int,
-    study: int,
-    connection: int,
-    latency_ms: float,
-    budget_ms: float,
-    replaces: Sequence[int],
-    superseded: Sequence[int],
-    texts: bool,
+    result: SliceResult, entry: Entry, *, latency_ms: float, budget_ms: float, texts: bool
 ) -> dict[str, Any]:
     """Return the message of one result.
 
     Args:
         result: of the slice.
-        number: of the result, rising.
-        study: number of its examination.
-        connection: number of its connection.
+        entry: its place on the page.
         latency_ms: from the last image of the slice to its result.
         budget_ms: that the slice had.
-        replaces: numbers of earlier results that the result takes the place of: that of the same slice, which
-            missed its budget, or ECV errors of the slices of the pair.
-        superseded: numbers of the results of the examination that do not count in its bull's-eyes, since a
-            later one of their kind and slice position does.
         texts: show texts of the sender, which may hold the name of a patient; else only their length.
     """
     images: dict[str, bytes] = {}
@@ -63,19 +69,12 @@ def slice_message(
         images["map"] = map_pixels(result.map.values_ms, ~result.map.failed, STEPS[kind.unit])
     if result.boundary_uncertainty is not None:
         images["uncertainty"] = share_pixels(result.boundary_uncertainty)
-    identity = result.identity
     event = {
         "kind": "slice",
-        "number": number,
-        "study": study,
-        "connection": connection,
-        "replaces": list(replaces),
-        "superseded": list(superseded),
+        **entry._asdict(),
         "latency_ms": round(latency_ms, 1),
         "budget_ms": budget_ms,
-        "series_index": identity.series_index,
-        "slice_index": identity.slice_index,
-        "description": identity.description if texts else "",
+        **_acquisition(result.identity, texts=texts),
         "confidence": json_number(result.confidence, _DIGITS),
         "confidence_reason": result.confidence_reason,
         "reference": result.reference,
@@ -92,16 +91,7 @@ def slice_message(
     return {"event": event, "images": images}
 
 
-def ecv_message(
-    result: EcvResult,
-    *,
-    number: int,
-    study: int,
-    connection: int,
-    replaces: Sequence[int],
-    superseded: Sequence[int],
-    texts: bool,
-) -> dict[str, Any]:
+def ecv_message(result: EcvResult, entry: Entry, *, texts: bool) -> dict[str, Any]:
     """Return the message of an ECV result; arguments as of :func:`slice_message`.
 
     Without haematocrit, map and values are those of the partition coefficient.
@@ -113,15 +103,9 @@ def ecv_message(
         images["map"] = map_pixels(values, result.valid, STEPS[kind.unit])
     event = {
         "kind": "ecv",
-        "number": number,
-        "study": study,
-        "connection": connection,
-        "replaces": list(replaces),
-        "superseded": list(superseded),
+        **entry._asdict(),
         "latency_ms": None,
-        "series_index": result.native.series_index,
-        "slice_index": result.native.slice_index,
-        "description": result.native.description if texts else "",
+        **_acquisition(result.native, texts=texts),
         "haematocrit": haematocrit_words(result),
         "insertions": [],
         "images": sorted(images),
@@ -202,6 +186,15 @@ def haematocrit_words(result: EcvResult) -> str:
     if result.haematocrit.source is HaematocritSource.GIVEN:
         return f"{value}, as given."
     return f"{value}, synthetic: computed from native blood T1, not measured."
+
+
+def _acquisition(identity: SeriesIdentity, *, texts: bool) -> dict[str, Any]:
+    """Return the numbers and the description of an acquisition; ``texts`` as of :func:`slice_message`."""
+    return {
+        "series_index": identity.series_index,
+        "slice_index": identity.slice_index,
+        "description": identity.description if texts else "",
+    }
 
 
 def _place(kind: Kind, geometry: SliceGeometry, contours: Contours | None) -> dict[str, Any]:

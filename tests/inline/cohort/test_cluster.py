@@ -14,11 +14,10 @@ from distributed import Client, LocalCluster
 
 from inline.cohort.cluster import connected, process_all
 from inline.cohort.discover import discover
-from inline.cohort.errors import CohortError
 from inline.cohort.store import Store
 from inline.cohort.task import CohortTask
 from inline.cohort.worker import PipelinePlugin
-from inline.data.errors import ConfigurationError
+from inline.data.errors import CohortError, ConfigurationError
 
 
 @pytest.fixture

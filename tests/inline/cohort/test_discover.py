@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inline.cohort.discover import discover, study_files
-from inline.cohort.errors import CohortError
+from inline.data.errors import CohortError
 
 pydicom = pytest.importorskip("pydicom")
 

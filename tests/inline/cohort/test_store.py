@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from inline.cohort.discover import discover
-from inline.cohort.errors import CohortError
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, document
 from inline.cohort.task import CohortTask
+from inline.data.errors import CohortError
 from inline.mrd.files import write_images
 from inline.mrd.meta import format_meta, parse_meta
 from inline.pipeline import Pipeline

@@ -3,7 +3,7 @@
 import pytest
 
 import inline
-from inline.dicom.errors import DicomError
+from inline.data.errors import DicomError
 
 from . import writer
 

@@ -27,9 +27,9 @@ from pydicom.uid import (
 )
 
 from inline.assembly.assembled import Failed, Ready
+from inline.data.errors import DicomError
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
-from inline.dicom.errors import DicomError
 from inline.dicom.find import find, read_header
 from inline.dicom.missing import SliceAcquisition, shorter
 from inline.dicom.read import open_dicom

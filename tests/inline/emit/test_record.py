@@ -26,7 +26,7 @@ from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.results import read_record
 from inline.replay.table import line, results_table
-from inline.serving.slices import _fields
+from inline.serving.slices import _fields, _line
 from model.relaxometry.parametric_map import ParametricMap
 from tests.shapes import circle
 
@@ -66,7 +66,8 @@ def written(made):
         *(value for values in attributes.values() for value in values),
         *map(str, cells),
         line(content),
-        _fields(made),
+        _line(_fields(made)),
+        json.dumps(_fields(made), allow_nan=False),
     ]
 
 
@@ -101,7 +102,28 @@ def test_a_ring_without_values_says_so():
     assert meta["ImageComments"] == ("T1 myostream: no values (no-values) research only",)
     assert not meta.get("MYOSTREAM_MEDIAN_MS")
     assert "no values" in line(record(made))
-    assert "median_ms=- " in _fields(made)
+    assert "median_ms=- " in _line(_fields(made))
+
+
+def test_the_log_states_the_same_fields_as_json_and_as_text():
+    made = result(
+        [RegionValues("global", 950.0, 940.0, 960.0, 950.0, 10.0, 90)],
+        level=SliceLevel.MID,
+        motion_corrected=True,
+        t1_scale=1.0365,
+        confidence=0.91,
+        flags=(Flag.REVIEW, Flag.LATE),
+        times_ms={"fit": 12.0, "network": 30.04},
+    )
+    assert json.loads(json.dumps(_fields(made))) == {
+        **{"series": 1, "slice": 0, "level": "mid", "quantity": "T1", "median_ms": 950.0},
+        **{"motion_corrected": True, "t1_scale": 1.0365, "confidence": 0.91, "flags": ["review", "late"]},
+        "stages_ms": {"fit": 12.0, "network": 30.0},
+    }
+    assert _line(_fields(made)) == (
+        "series=1 slice=0 level=mid quantity=T1 median_ms=950.0 motion_corrected=yes t1_scale=1.0365 "
+        "confidence=0.91 flags=review,late stages_ms=42"
+    )
 
 
 def test_a_segment_without_values_is_in_the_record_alone():

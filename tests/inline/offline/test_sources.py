@@ -15,6 +15,7 @@ import pytest
 
 from inline.assembly.assembled import Failed
 from inline.contouring.slice_level import SliceLevel, slice_level
+from inline.data.errors import SourceError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.mrd.files import write_images
@@ -22,7 +23,6 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
-from inline.offline.errors import SourceError
 from inline.offline.sources import Sources
 from inline.replay.simulate import simulate_examination, write_examination
 from inline.settings import AssemblySettings

@@ -5,6 +5,7 @@ import re
 import socket
 from dataclasses import replace
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -374,6 +375,12 @@ def test_uncertainty_maps_are_sent_to_the_client_that_asks(serving):
 
 SLICE, PARTNER = t1_slice(), t1_slice(post=True)
 SETTINGS = load_settings(ecv={"haematocrit": 0.42})
+PIPELINE = Pipeline(None)
+
+
+def keep(kept, study, result, session, settings=SETTINGS, *, stated=False, pipeline=PIPELINE):
+    place = SlicePlace(result.identity, result.quantity, None, result.geometry, session)
+    return kept.add(study, result, place, settings, pipeline, haematocrit_stated=stated)
 
 
 def held(result):
@@ -390,34 +397,34 @@ def late(result):
 def test_a_late_partner_is_named_until_its_result_comes(enhancement):
     kept, study = KeptSlices(1 << 30), Study()
     native = replace(SLICE, enhancement=enhancement)
-    assert kept.add(study, late(native), "a", SETTINGS, NO_RANGES) is None
-    assert kept.add(study, PARTNER, "b", SETTINGS, NO_RANGES) is None
+    assert keep(kept, study, late(native), "a") is None
+    assert keep(kept, study, PARTNER, "b") is None
     (lonely,) = kept.unpaired(study, "b")
     assert lonely.flags == (Flag.LATE,)
     assert lonely.error.endswith("slice of this position missed its budget and has no contours")
-    found = kept.add(study, replace(SLICE, flags=(Flag.LATE,)), "a", SETTINGS, NO_RANGES)
+    found = keep(kept, study, replace(SLICE, flags=(Flag.LATE,)), "a")
     assert found.regions[0].median == pytest.approx(26.68)
     assert kept.unpaired(study, "a") == kept.unpaired(study, "b") == []
 
 
 def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():
     kept, first, other = KeptSlices(2 * held(SLICE)), Study(), Study()
-    kept.add(first, SLICE, "a", SETTINGS, NO_RANGES)
+    keep(kept, first, SLICE, "a")
     for session in ("b", "d"):
-        kept.add(other, SLICE, session, SETTINGS, NO_RANGES)
-    assert kept.add(first, PARTNER, "c", SETTINGS, NO_RANGES) is None
+        keep(kept, other, SLICE, session)
+    assert keep(kept, first, PARTNER, "c") is None
     (lonely,) = kept.unpaired(first, "c")
     assert lonely.flags == (Flag.NO_NATIVE,)
     assert "1 T1 slices of this examination were dropped" in lonely.notes[-1]
-    assert kept.add(other, PARTNER, "b", SETTINGS, NO_RANGES).error == ""
+    assert keep(kept, other, PARTNER, "b").error == ""
 
 
 def test_a_dropped_slice_that_had_a_partner_is_counted_too():
     kept, study = KeptSlices(2 * held(SLICE)), Study()
-    assert kept.add(study, SLICE, "a", SETTINGS, NO_RANGES) is None
+    assert keep(kept, study, SLICE, "a") is None
     for session in ("b", "c"):
-        assert kept.add(study, PARTNER, session, SETTINGS, NO_RANGES).error == ""
-    assert kept.add(study, PARTNER, "d", SETTINGS, NO_RANGES) is None
+        assert keep(kept, study, PARTNER, session).error == ""
+    assert keep(kept, study, PARTNER, "d") is None
     (lonely,) = kept.unpaired(study, "d")
     assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
 
@@ -442,18 +449,18 @@ def test_ecv_measures_its_native_slice_alone_at_another_level():
     """The first slice of each connection had no level as its result went out."""
     kept, study, measured = KeptSlices(1 << 30), Study(), []
 
-    def measure(result, level, source):
+    def at_level(result, level, source):
         measured.append(result.identity.series_index)
         return replace(result, level=level, level_source=source)
 
+    pipeline = SimpleNamespace(at_level=at_level, ranges=NO_RANGES)
     slices = [
         replace(each, identity=SeriesIdentity(series, 0, name, series), level=None)
         for series, (each, name) in enumerate([(SLICE, "T1 mid"), (PARTNER, "T1 post mid")], 1)
     ]
     for each in slices:
-        place = SlicePlace(each.identity, each.quantity, None, each.geometry, "a")
-        study.add(place)
-        found = kept.add(study, each, "a", SETTINGS, NO_RANGES, place=place, measure=measure)
+        study.add(SlicePlace(each.identity, each.quantity, None, each.geometry, "a"))
+        found = keep(kept, study, each, "a", pipeline=pipeline)
     assert found.level == "mid"
     assert measured == [1]
 
@@ -466,28 +473,26 @@ def test_a_late_native_slice_is_no_partner_before_its_repetition(stamp):
         replace(SLICE, identity=SeriesIdentity(series, 0, "", stamp * series)) for series in (1, 2)
     )
     for each in (replace(first, flags=(Flag.LATE,), contours=None, map=None), again):
-        assert kept.add(study, each, "a", SETTINGS, NO_RANGES) is None
-    assert kept.add(study, replace(first, flags=(Flag.LATE,)), "a", SETTINGS, NO_RANGES) is None
+        assert keep(kept, study, each, "a") is None
+    assert keep(kept, study, replace(first, flags=(Flag.LATE,)), "a") is None
     post = replace(PARTNER, identity=SeriesIdentity(3, 0, "", stamp * 3))
-    assert kept.add(study, post, "a", SETTINGS, NO_RANGES).native.series_index == 2
+    assert keep(kept, study, post, "a").native.series_index == 2
 
 
 def test_a_slice_larger_than_the_limit_is_not_kept():
     kept, study = KeptSlices(1000), Study()
-    assert kept.add(study, SLICE, "a", SETTINGS, NO_RANGES) is None
-    assert kept.add(study, PARTNER, "a", SETTINGS, NO_RANGES) is None
+    assert keep(kept, study, SLICE, "a") is None
+    assert keep(kept, study, PARTNER, "a") is None
     assert kept.unpaired(study, "a") == []
 
 
 def test_studies_do_not_mix_and_go_with_their_last_connection():
     kept, studies = KeptSlices(1 << 30), Studies()
     header = MeasurementHeader(study_uid="1.2.3")
-    kept.add(studies.of(header), SLICE, "a", SETTINGS, NO_RANGES)
-    assert kept.add(studies.of(replace(header, study_uid="1.2.4")), PARTNER, "b", SETTINGS, NO_RANGES) is None
-    assert kept.add(studies.of(MeasurementHeader()), PARTNER, "c", SETTINGS, NO_RANGES) is None
-    assert kept.add(studies.of(header), PARTNER, "d", SETTINGS, NO_RANGES).regions[0].median == pytest.approx(
-        26.68
-    )
+    keep(kept, studies.of(header), SLICE, "a")
+    assert keep(kept, studies.of(replace(header, study_uid="1.2.4")), PARTNER, "b") is None
+    assert keep(kept, studies.of(MeasurementHeader()), PARTNER, "c") is None
+    assert keep(kept, studies.of(header), PARTNER, "d").regions[0].median == pytest.approx(26.68)
     assert len(kept._kept) == 2  # the study without UID went with its connection
 
 
@@ -509,7 +514,7 @@ def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native,
     kept, study = KeptSlices(1 << 30), Study()
     for result, value in ((SLICE, native), (PARTNER, post)):
         settings = load_settings(ecv={"haematocrit": value, "synthetic": True})
-        found = kept.add(study, result, "a", settings, NO_RANGES, haematocrit_stated=value != 0.45)
+        found = keep(kept, study, result, "a", settings, stated=value != 0.45)
     contradictory = native == 0.42 and post == 0.38
     assert (found.haematocrit and found.haematocrit.value) == expected
     assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
@@ -534,7 +539,7 @@ def test_every_pair_is_found_whichever_of_two_threads_is_first():
 
         def add(result, kept=kept, study=study, found=found, barrier=barrier):
             barrier.wait()
-            found.append(kept.add(study, result, "a", SETTINGS, NO_RANGES))
+            found.append(keep(kept, study, result, "a"))
 
         threads = [Thread(target=add, args=(each,)) for each in (SLICE, PARTNER)]
         for thread in threads:

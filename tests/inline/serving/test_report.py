@@ -134,7 +134,7 @@ def test_all_pages_of_a_connection_share_one_deadline(serving, examination, monk
         return np.full((4, 6, 3), 200, np.uint8)
 
     monkeypatch.setattr(module, "drawn_apart", draw)
-    monkeypatch.setattr(slices, "_PAGES_S", 10.0)
+    monkeypatch.setattr(module, "_PAGES_S", 10.0)
     images = examination[2][:8]
     headers = [Header(XML.format(study=number, protocol="one")) for number in range(3)]
     with serving(emit={"report": True}) as server:
@@ -146,7 +146,7 @@ def test_all_pages_of_a_connection_share_one_deadline(serving, examination, monk
 
 
 def test_a_page_after_the_deadline_is_a_text(serving, examination, drawing, monkeypatch):
-    monkeypatch.setattr(slices, "_PAGES_S", 0.0)
+    monkeypatch.setattr(module, "_PAGES_S", 0.0)
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, examination[1], examination[2])
     assert not drawing
@@ -154,7 +154,7 @@ def test_a_page_after_the_deadline_is_a_text(serving, examination, drawing, monk
 
 
 def test_the_studies_with_a_page_are_limited(serving, examination, drawing, monkeypatch):
-    monkeypatch.setattr(slices, "_MOST_PAGES", 2)
+    monkeypatch.setattr(module, "_MOST_PAGES", 2)
     images = examination[2][:8]
     headers = [Header(XML.format(study=number, protocol=f"p{number}")) for number in range(4)]
     with serving(emit={"report": True}) as server:

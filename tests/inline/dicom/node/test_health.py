@@ -75,8 +75,21 @@ def test_the_watchdog_is_fed_no_more_where_a_part_hangs(supervised, part, caplog
         node.error = None
         node.pulse.beat("worker")
         fed = manager.texts().count("WATCHDOG=1")
-        manager.wait("WATCHDOG=1", fed + 1)
+        manager.wait("WATCHDOG=1", fed + 2)
     assert caplog.text.count("the watchdog is fed no more") == 1
+    assert caplog.text.count("the watchdog is fed again") == 1
+
+
+def test_a_check_that_fails_once_stops_nothing(supervised, caplog):
+    manager, service = supervised
+    node = Node()
+    with supervision(node, service):
+        manager.wait("WATCHDOG=1")
+        node.error = KeyError("of one moment")
+        wait_for(lambda: "of one moment" in caplog.text)
+        node.error = None
+        fed = manager.texts().count("WATCHDOG=1")
+        manager.wait("WATCHDOG=1", fed + 2, timeout=10)
 
 
 def test_without_a_manager_nothing_runs():

@@ -24,6 +24,7 @@ from inline.report.wording import SENTENCES
 from inline.serving.health import State, judge
 from inline.serving.page.messages import (
     STEPS,
+    Entry,
     closed_message,
     ecv_changes,
     ecv_message,
@@ -37,7 +38,7 @@ from inline.serving.tally import Tally
 from model.relaxometry.parametric_map import ParametricMap
 
 NAME = "Mustermann"
-NUMBERS = {"number": 3, "study": 1, "connection": 2, "replaces": (), "superseded": ()}
+ENTRY = Entry(number=3, study=1, connection=2, replaces=[], superseded=[])
 GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (3, 4))
 
 
@@ -60,7 +61,7 @@ def result(**values):
 
 
 def made(texts=False, **values):
-    return slice_message(result(**values), latency_ms=12.34, budget_ms=500.0, texts=texts, **NUMBERS)
+    return slice_message(result(**values), ENTRY, latency_ms=12.34, budget_ms=500.0, texts=texts)
 
 
 @pytest.mark.parametrize("step", STEPS.values())
@@ -145,7 +146,7 @@ def ecv(haematocrit=0.42, source=HaematocritSource.GIVEN, **values):
 
 
 def ecv_made(result, texts=False):
-    return ecv_message(result, texts=texts, **NUMBERS)
+    return ecv_message(result, ENTRY, texts=texts)
 
 
 def test_ecv_has_its_map_values_errors_and_haematocrit():
