@@ -67,10 +67,12 @@ _PIECE_BYTES: Final = 1 << 16
 """Smaller pieces are put together, so that a peer that sends byte by byte costs no object for each."""
 _CONFIG_FILE_BYTES: Final = 1024
 _ID: Final = struct.Struct("<H")
-_TEXT_LENGTH: Final = struct.Struct("<I")
+_LENGTH: Final = struct.Struct("<I")
 _ATTRIBUTE_LENGTH: Final = struct.Struct("<Q")
-_ACQUISITION: Final = struct.Struct("<34xH2xH136xH162x")
-"""Header of an acquisition: its samples, active channels and trajectory dimensions."""
+_ACQUISITION: Final = struct.Struct("<2xQ24xH2xH136xH162x")
+"""Header of an acquisition: its flags, samples, active channels and trajectory dimensions."""
+_COMPRESSED: Final = 1 << 52 | 1 << 53
+"""Flags of compressed samples, ACQ_COMPRESSION1 (ZFP) and ACQ_COMPRESSION2 (NHLBI), which have a length."""
 _WAVEFORM: Final = struct.Struct("<28xHH8x")
 """Header of a waveform: its samples and channels."""
 
@@ -196,9 +198,7 @@ class Decoder:
             case MessageId.TEXT:
                 return Text(decode(self._text("text")))
             case MessageId.ACQUISITION:
-                samples, channels, dimensions = self._ahead(_ACQUISITION)
-                size = _ACQUISITION.size + samples * (4 * dimensions + 8 * channels)
-                return Acquisition(self._take(self._allowed(size, self._limits.raw_bytes, "acquisition")))
+                return self._acquisition()
             case MessageId.WAVEFORM:
                 samples, channels = self._ahead(_WAVEFORM)
                 size = _WAVEFORM.size + 4 * samples * channels
@@ -212,6 +212,17 @@ class Decoder:
                 raise ProtocolError(
                     f"message identifier {number} is not one of {known}; is this an MRD client?"
                 )
+
+    def _acquisition(self) -> Acquisition:
+        flags, samples, channels, dimensions = self._ahead(_ACQUISITION)
+        size = _ACQUISITION.size + 4 * samples * dimensions
+        if flags & _COMPRESSED:
+            self._allowed(size, self._limits.raw_bytes, "acquisition")
+            (compressed,) = self._ahead(_LENGTH, size)
+            size += _LENGTH.size + compressed
+        else:
+            size += 8 * samples * channels
+        return Acquisition(self._take(self._allowed(size, self._limits.raw_bytes, "acquisition")))
 
     def _image(self) -> Image:
         header = ImageHeader.unpack(self._take(IMAGE_HEADER_BYTES))
@@ -227,7 +238,7 @@ class Decoder:
         return Image(header, self._take(attribute_bytes), self._take(size))
 
     def _text(self, what: str) -> bytes:
-        return self._take(self._allowed(self._number(_TEXT_LENGTH), self._limits.text_bytes, what))
+        return self._take(self._allowed(self._number(_LENGTH), self._limits.text_bytes, what))
 
     def _number(self, layout: struct.Struct) -> int:
         (number,) = layout.unpack(self._take(layout.size))
@@ -239,10 +250,10 @@ class Decoder:
         self._at += size
         return self._buffer.peek(self._at - size, size)
 
-    def _ahead(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Return the numbers of the part that comes next."""
-        self._needs(layout.size)
-        return layout.unpack(self._buffer.peek(self._at, layout.size))
+    def _ahead(self, layout: struct.Struct, skipped: int = 0) -> tuple[int, ...]:
+        """Return the numbers of the part that comes next, or some bytes behind that."""
+        self._needs(skipped + layout.size)
+        return layout.unpack(self._buffer.peek(self._at + skipped, layout.size))
 
     def _needs(self, size: int) -> None:
         if len(self._buffer) < self._at + size:
@@ -290,4 +301,4 @@ def _encode_text(number: MessageId, text: str) -> bytes:
 
 
 def _encode_body(number: MessageId, body: bytes) -> bytes:
-    return _ID.pack(number) + _TEXT_LENGTH.pack(len(body)) + body
+    return _ID.pack(number) + _LENGTH.pack(len(body)) + body
