@@ -63,6 +63,14 @@ class Limits:
     raw_bytes: int = 64 * 2**20
 
 
+_OF_GADGETRON: Final = {6: "Gadgetron's query", 8: "Gadgetron's error message"}
+"""Further identifiers of Gadgetron, which are named in the error message."""
+_NO_CLIENT: Final = "; is this an MRD client?"
+_INT32: Final = 4
+_INT64: Final = (
+    "the image before has 32-bit integers (data type 4); the Python package ismrmrd sends 64 bits: send "
+    "uint16 or float32"
+)
 _PIECE_BYTES: Final = 1 << 16
 """Smaller pieces are put together, so that a peer that sends byte by byte costs no object for each."""
 _CONFIG_FILE_BYTES: Final = 1024
@@ -141,7 +149,7 @@ class Decoder:
     """Turns the bytes of one direction of a connection into messages; any split of the bytes will do.
 
     Attributes:
-        closed: a close message has come; whatever follows it is refused.
+        closed: a close message has come; whatever follows it is dropped.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -149,6 +157,7 @@ class Decoder:
         self._buffer = Buffer()
         self._needed = _ID.size
         self._at = 0  # bytes of the message at the front that are decoded
+        self._int32 = False  # of the last image
         self.closed = False
 
     @property
@@ -158,7 +167,7 @@ class Decoder:
 
     @property
     def pending(self) -> int:
-        """Bytes that have come of a message that is under way."""
+        """Bytes that have come of a message that is under way, or after the close."""
         return len(self._buffer)
 
     def receive(self, data: bytes) -> Iterator[Message]:
@@ -169,19 +178,27 @@ class Decoder:
                 further use: where the next message begins cannot be known.
         """
         self._buffer.append(data)
-        while len(self._buffer) >= self._needed:
-            if self.closed:
-                raise ProtocolError("bytes after the close message; a connection ends with it")
+        while not self.closed and len(self._buffer) >= self._needed:
             self._at = 0
             try:
                 message = self._decode()
             except _Incomplete as incomplete:
                 self._needed = incomplete.needed
                 return
+            except ProtocolError as error:
+                raise self.error(str(error)) from error
             self._buffer.drop(self._at)
             self._needed = _ID.size
             self.closed = isinstance(message, Close)
+            if isinstance(message, Image):
+                self._int32 = message.header.data_type == _INT32
+            if self.closed and self._int32 and self.pending > _ID.size:
+                raise self.error("bytes after the close message")  # pixels, one of which is 4
             yield message
+
+    def error(self, problem: str) -> ProtocolError:
+        """Return the error of a stream that cannot be read, with its cause if the last image shows it."""
+        return ProtocolError(f"{problem.removesuffix(_NO_CLIENT)}; {_INT64}" if self._int32 else problem)
 
     def _decode(self) -> Message:
         """Return the message at the front of the buffer."""
@@ -209,9 +226,8 @@ class Decoder:
                 raise ProtocolError(f"these bytes are an {MRD2}")
             case _:
                 known = ", ".join(str(int(member)) for member in MessageId)
-                raise ProtocolError(
-                    f"message identifier {number} is not one of {known}; is this an MRD client?"
-                )
+                named = f" ({_OF_GADGETRON[number]})" if number in _OF_GADGETRON else ""
+                raise ProtocolError(f"message identifier {number}{named} is not one of {known}{_NO_CLIENT}")
 
     def _acquisition(self) -> Acquisition:
         flags, samples, channels, dimensions = self._ahead(_ACQUISITION)

@@ -322,9 +322,35 @@ def test_a_stream_of_mrd_2_is_named() -> None:
         decode(b"yardl\x01\x00\x00\x00{}")
 
 
-def test_nothing_may_follow_the_close() -> None:
-    with pytest.raises(ProtocolError, match="after the close"):
-        decode(encode(Close()) + encode(Close()))
+@pytest.mark.parametrize("behind", [encode(Close()), b"x", b"\0" * 9, encode(Text("abc"))])
+def test_what_follows_the_close_is_dropped(behind: bytes) -> None:
+    assert decode(encode(Close()) + behind) == [Close()]
+    decoder = Decoder()
+    assert [*decoder.receive(encode(Close())), *decoder.receive(behind)] == [Close()]
+
+
+@pytest.mark.parametrize("value", [0, 4, 5, 300])
+def test_integers_of_the_python_package_are_named_as_the_cause(value: int) -> None:
+    """It sends 64 bits under data type 4, so that the second half of the pixels is taken for messages."""
+    image = ismrmrd.Image.from_array(np.full((16, 16), value, np.int64), transpose=False)
+    data = package_bytes(image, 1022)
+    assert len(data) > 16 * 16 * 8
+    with pytest.raises(ProtocolError, match=r"32-bit integers .data type 4.*ismrmrd sends 64 bits"):
+        decode(data * 2 + encode(Close()))
+
+
+def test_other_images_are_no_cause_of_an_error() -> None:
+    small = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=4), b"", b"\0" * 4))
+    other = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=1), b"", b"\0" * 2))
+    with pytest.raises(ProtocolError, match=r"identifier 7 is not one of [0-9, ]+; is this an MRD client\?$"):
+        decode(small + other + b"\7\0")
+    assert decode(small + encode(Close()) * 2)[1:] == [Close()]
+
+
+@pytest.mark.parametrize(("number", "name"), [(6, "query"), (8, "error")])
+def test_messages_that_gadgetron_knows_are_named(number: int, name: str) -> None:
+    with pytest.raises(ProtocolError, match=rf"identifier {number} .Gadgetron's {name}"):
+        decode(struct.pack("<H", number))
 
 
 def test_a_cut_connection_is_seen() -> None:
