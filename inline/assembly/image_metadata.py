@@ -90,7 +90,7 @@ class ImageMetadata:
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         lossy: the pixels were compressed with loss.
-        readable: the attributes could be read.
+        unreadable: why the attributes cannot be read, or empty.
         enhancement: native or post-contrast, where the sender states it.
         enhancement_source: where it does, or empty.
     """
@@ -108,7 +108,7 @@ class ImageMetadata:
     name: str = ""
     signed: bool = False
     lossy: bool = False
-    readable: bool = True
+    unreadable: str = ""
     enhancement: Enhancement | None = None
     enhancement_source: str = ""
 
@@ -119,15 +119,21 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     Usable are single 2D images of one channel: magnitudes, complex or signed real values, or a map.
     """
     columns, rows, partitions = image.header.matrix_size
+    if image.header.image_type == ImageType.RGB:
+        return f"colour image of {columns} x {rows} pixels: send the images in grey"
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        return "not a 2D image of one channel"
-    if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
-        return "phase, imaginary or colour image"
-    readable = True
+        channels = f"{image.header.channels} channel{'s' if image.header.channels != 1 else ''}"
+        return (
+            f"{columns} x {rows} x {partitions} pixels in {channels}: send each slice as an image of one "
+            "channel, with the coils combined, of at least 8 x 8 pixels"
+        )
+    if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY):
+        return "phase or imaginary image"
+    unreadable = ""
     try:
         meta = image.meta()
-    except ProtocolError:
-        meta, readable = {}, False
+    except ProtocolError as error:
+        meta, unreadable = {}, str(error)
     if RESULT_ATTRIBUTE in meta:
         return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
@@ -196,7 +202,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         lossy=dicom.text("LossyImageCompression") == "01",
-        readable=readable,
+        unreadable=unreadable,
         enhancement=enhancement,
         enhancement_source=stated_by,
     )

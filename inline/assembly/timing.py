@@ -264,6 +264,8 @@ def _without_times(
             len(short),
             _some(map(_said, short)),
         )
+    if unreadable := [each.unreadable for each in group.metadata if each.unreadable]:
+        why = message("{} (unreadable in {} of them: {})", why, len(unreadable), unreadable[0])
     return message(
         "no {} times for the {} of {}{}: "
         "state them in the meta attributes or user_int[7] (microseconds) of each image, or in the header "
