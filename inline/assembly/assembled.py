@@ -225,6 +225,8 @@ def assemble(
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     if scales := [each.unusable_scale for each in group.metadata if each.unusable_scale]:
         findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, scales[0])))
+    if frames := next((each.frames for each in group.metadata if each.frames), None):
+        findings.append((Flag.CONTRADICTORY_GEOMETRY if frames.misplaced else None, frames.note))
     if note := _two_scales(group.metadata, as_map=as_map):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size

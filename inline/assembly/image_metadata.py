@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
-from inline.assembly.dicom_json import DicomPlane, JsonHeader
+from inline.assembly.dicom_json import DicomPlane, Frames, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.geometry import Directions, stated_directions
 from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, recognise
@@ -91,6 +91,7 @@ class ImageMetadata:
         signed: the pixels have a sign (phase-sensitive images).
         lossy: the pixels were compressed with loss.
         unreadable: why the attributes cannot be read, or empty.
+        frames: of an enhanced DICOM image, where it is not known which of them the image is; else None.
         enhancement: native or post-contrast, where the sender states it.
         enhancement_source: where it does, or empty.
     """
@@ -109,6 +110,7 @@ class ImageMetadata:
     signed: bool = False
     lossy: bool = False
     unreadable: str = ""
+    frames: Frames | None = None
     enhancement: Enhancement | None = None
     enhancement_source: str = ""
 
@@ -136,7 +138,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         meta, unreadable = {}, str(error)
     if RESULT_ATTRIBUTE in meta:
         return EARLIER
-    dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
+    dicom = dicom_json.parse(_first(meta, "DicomJson"), image.header)
+    head = minihead.decode(_first(meta, "IceMiniHead"))
     own = (
         *filter(None, (joined(_all(meta, (name,))) for name in _DESCRIPTIONS)),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
@@ -203,6 +206,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         signed=image.header.image_type == ImageType.REAL,
         lossy=dicom.text("LossyImageCompression") == "01",
         unreadable=unreadable,
+        frames=dicom.frames,
         enhancement=enhancement,
         enhancement_source=stated_by,
     )
@@ -274,6 +278,8 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
         return Scale(1.0 / ratio, (0.0 - offset) / ratio), rescale if slope else None, ""
     if (unusable := unusable or unusable_rescale) or any(_first(meta, name) for name in _RESCALE):
         return None if unusable else rescale, None, unusable
+    if header.frames and header.frames.unscaled:
+        return None, None, "DicomJson states several scales of its frames, and not which frame the image is"
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
     except ScaleError as problem:
