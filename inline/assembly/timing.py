@@ -265,7 +265,7 @@ def _without_times(
             _some(map(_said, short)),
         )
     if unreadable := [each.unreadable for each in group.metadata if each.unreadable]:
-        why = message("{} (unreadable in {} of them: {})", why, len(unreadable), unreadable[0])
+        why = message("{} (the attributes of {} cannot be read: {})", why, len(unreadable), unreadable[0])
     elif frames := next((each.frames for each in group.metadata if each.frames), None):
         why = message("{} ({})", why, frames.found)
     return message(

@@ -1521,7 +1521,7 @@ def test_unreadable_attributes_are_named_as_the_cause(unread):
     assert isinstance(only, Failed) is (unread == 8)
     if unread == 8:
         assert "no inversion times for the 8 images" in only.error
-        assert "unreadable in 8 of them" in only.error
+        assert "the attributes of 8 cannot be read" in only.error
         assert "mismatched tag" in only.error
 
 
