@@ -81,7 +81,9 @@ _ALONE: Final = (
     "Study Instance UID, Series Instance UID and Frame of Reference UID"
 )
 _LOSSY: Final = "Images were compressed with loss: their values are not exact."
-_UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
+_UNREADABLE: Final = (
+    "Attributes of {} of {} images are unreadable ({}); of these, the headers alone were used."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -218,10 +220,13 @@ def assemble(
         time_stamp=max(group.counter("acquisition_time_stamp")),
     )
     findings: list[Remark] = [(flag, "") for flag in flags]
-    if not all(each.readable for each in group.metadata):
-        findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
+    if unreadable := [each.unreadable for each in group.metadata if each.unreadable]:
+        note = _UNREADABLE.format(len(unreadable), len(group.images), unreadable[0])
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     if scales := [each.unusable_scale for each in group.metadata if each.unusable_scale]:
         findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, scales[0])))
+    if frames := next((each.frames for each in group.metadata if each.frames), None):
+        findings.append((Flag.CONTRADICTORY_GEOMETRY if frames.misplaced else None, frames.note))
     if note := _two_scales(group.metadata, as_map=as_map):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size

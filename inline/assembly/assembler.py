@@ -276,7 +276,7 @@ class SeriesAssembler:
         quantity = self._quantity(metadata)
         corrected = "" if metadata.recognised.corrected else "not "
         if quantity is None:
-            unreadable = "" if metadata.readable else "; its attributes are unreadable"
+            unreadable = "; its attributes are unreadable" if metadata.unreadable else ""
             self._unused[f"neither named as T1 or T2 mapping nor with a time{unreadable}"] += 1
             return []
         if self._settings.motion == ("corrected" if corrected else "uncorrected"):

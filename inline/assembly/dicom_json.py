@@ -6,11 +6,15 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Final
+
+import numpy as np
 
 from inline.data.geometry import perpendicular, usable_spacing
 from inline.elements.header import DicomHeader
+from inline.mrd.image_header import ImageHeader
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
@@ -44,6 +48,58 @@ _TAGS: Final = {
 """Tags of the attributes that are read."""
 _MOST_ELEMENTS: Final = 4096
 """Elements and items of sequences that are read, more than real headers have."""
+_FRAMES: Final = "52009230"
+"""PerFrameFunctionalGroupsSequence: an item for each frame of an enhanced image."""
+_PLACE: Final = "00209113"
+"""PlanePositionSequence."""
+_PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_SCALE: Final = frozenset(
+    tag
+    for name, tag in _TAGS.items()
+    if name.startswith(("Rescale", "RealWorldValue", "ModalityLUT", "MeasurementUnits", "CodeValue"))
+)
+_SAME_PLACE_MM: Final = 1.0
+"""Distance of an image from its frame by rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Frames of an enhanced image, of which it is not known which one an image is.
+
+    Attributes:
+        count: those of the data set.
+        fitting: those that lie where the image does.
+        left_out: tags of the elements that these, or else all frames, do not state alike.
+    """
+
+    count: int
+    fitting: int
+    left_out: frozenset[str]
+
+    @property
+    def found(self) -> str:
+        """Number of frames, and of those at the position of the image."""
+        fitting = f"{self.fitting} of which lie" if self.fitting else "none of which lies"
+        return f"DicomJson holds {self.count} frames, {fitting} at the position of the image"
+
+    @property
+    def note(self) -> str:
+        """Sentences for the result."""
+        return (
+            f"{self.found}. What they state differently, such as times and scales, is not used: it is not "
+            "known which one the image is. Send each image with the elements of its own frame."
+        )
+
+    @property
+    def misplaced(self) -> bool:
+        """True if the frames lie elsewhere than the image, at several places."""
+        return not self.fitting and _TAGS["ImagePositionPatient"] in self.left_out
+
+    @property
+    def unscaled(self) -> bool:
+        """True if the frames state several scales, rescale or Philips' private slope among them."""
+        private = any(tag.startswith("2005") and tag.endswith("0E") for tag in self.left_out)
+        return private or not _SCALE.isdisjoint(self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +108,11 @@ class JsonHeader(DicomHeader):
 
     Attributes:
         levels: elements at the top, then those of sequences.
+        frames: of an enhanced image, where it is not known which of them the image is; else None.
     """
 
     levels: tuple[Elements, ...]
+    frames: Frames | None = None
 
     @classmethod
     def of(cls, elements: Elements) -> JsonHeader:
@@ -85,7 +143,7 @@ class JsonHeader(DicomHeader):
     def items(self, name: str) -> Sequence[JsonHeader]:
         """Return the items of the first sequence of this name that has any."""
         for level in self.levels:
-            if found := [each for each in _values(level.get(_TAGS[name])) if isinstance(each, dict)]:
+            if found := _items(level.get(_TAGS[name])):
                 return [JsonHeader.of(each) for each in found[:_MOST_ELEMENTS]]
         return ()
 
@@ -114,14 +172,74 @@ class DicomPlane:
     first_pixel: tuple[float, ...] | None
 
 
-def parse(encoded: str) -> JsonHeader:
-    """Return the header; one without elements where the text is no JSON object, plain or in base64."""
+def parse(encoded: str, image: ImageHeader | None = None) -> JsonHeader:
+    """Return the header; one without elements where the text is no JSON object, plain or in base64.
+
+    Args:
+        encoded: the text.
+        image: whose header it is: of an enhanced image, elements of other frames are left out.
+    """
     is_json = encoded.lstrip().startswith("{")
-    try:
+    with suppress(ValueError, RecursionError):
         content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
-    except (ValueError, RecursionError):
-        content = None
-    return JsonHeader.of(content if isinstance(content, dict) else {})
+        if isinstance(content, dict):
+            frames = _items(content.get(_FRAMES))
+            return JsonHeader.of(content) if image is None or len(frames) < 2 else _of(image, content, frames)
+    return JsonHeader(({},))
+
+
+def _of(image: ImageHeader, content: Elements, frames: Sequence[Elements]) -> JsonHeader:
+    """Return the header of one image of an enhanced one.
+
+    Converters state the whole data set with the image of each frame. That of the image is found by its
+    position; of several frames that lie there, or of all if none does, what they state alike holds.
+    """
+    others = {tag: element for tag, element in content.items() if tag != _FRAMES}
+    if len(frames) > _MOST_ELEMENTS:
+        return replace(JsonHeader.of(others), frames=Frames(len(frames), 0, frozenset(_TAGS.values())))
+    common = JsonHeader.of(others)
+    shared = elements({name: common._values(name) for name in _PLANE})
+    fitting = [frame for frame in frames if _fits(JsonHeader((*JsonHeader.of(frame).levels, shared)), image)]
+    left_out: set[str] = set()
+    alike = reduce(lambda one, other: _alike(one, other, left_out), fitting or frames)
+    if fitting and _PLACE in fitting[0]:  # Those of the others differ by rounding.
+        alike = {**alike, _PLACE: fitting[0][_PLACE]}
+    header = JsonHeader.of({**others, _FRAMES: {"Value": [alike]}})
+    unknown = Frames(len(frames), len(fitting), frozenset(left_out)) if left_out else None
+    return replace(header, frames=unknown)
+
+
+def _fits(frame: JsonHeader, image: ImageHeader) -> bool:
+    """Return whether an image lies where a frame does.
+
+    Its position is that of its centre, of even or odd matrices, or by ``dicom2mrd`` that of the first pixel.
+    """
+    first = frame.numbers("ImagePositionPatient", 3)
+    if first is None:
+        return False
+    places = [np.array(first)]
+    if (stated := plane(frame)) and stated.directions:
+        size = np.array(image.matrix_size[:2])
+        sides = np.array(stated.directions) * np.array(stated.spacing)[:, None]
+        places += [places[0] + (size - less) / 2 @ sides for less in (0, 1)]
+    with np.errstate(invalid="ignore"):
+        return any(np.linalg.norm(place - image.position) <= _SAME_PLACE_MM for place in places)
+
+
+def _alike(one: Elements, other: Elements, left_out: set[str]) -> dict[str, Any]:
+    """Return the elements that both state alike, within sequences too; add the tags of the others."""
+    alike: dict[str, Any] = {}
+    for tag in {**one, **other}:
+        pair = one.get(tag), other.get(tag)
+        items = [_items(each) for each in pair]
+        if pair[0] == pair[1]:
+            alike[tag] = pair[0]
+        elif items[0] and len(items[0]) == len(items[1]):
+            alike[tag] = {"Value": [_alike(a, b, left_out) for a, b in zip(*items, strict=True)]}
+        else:
+            stated = (each for each in pair if each is not None)
+            left_out.update(below for each in stated for level in _levels({tag: each}) for below in level)
+    return alike
 
 
 def elements(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, list[Any]]]:
@@ -152,6 +270,11 @@ def _values(element: Any) -> list[Any]:
             return [base64.b64decode(element["InlineBinary"])]
     listed = element.get("Value")
     return [value for value in (listed if isinstance(listed, list) else [listed]) if not _is_empty(value)]
+
+
+def _items(element: Any) -> list[Elements]:
+    """Return the items of a sequence."""
+    return [each for each in _values(element) if isinstance(each, dict)]
 
 
 def _is_empty(value: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
-from inline.assembly.dicom_json import DicomPlane, JsonHeader
+from inline.assembly.dicom_json import DicomPlane, Frames, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.geometry import Directions, stated_directions
 from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, recognise
@@ -90,7 +90,8 @@ class ImageMetadata:
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         lossy: the pixels were compressed with loss.
-        readable: the attributes could be read.
+        unreadable: why the attributes cannot be read, or empty.
+        frames: of an enhanced DICOM image, where it is not known which of them the image is; else None.
         enhancement: native or post-contrast, where the sender states it.
         enhancement_source: where it does, or empty.
     """
@@ -108,7 +109,8 @@ class ImageMetadata:
     name: str = ""
     signed: bool = False
     lossy: bool = False
-    readable: bool = True
+    unreadable: str = ""
+    frames: Frames | None = None
     enhancement: Enhancement | None = None
     enhancement_source: str = ""
 
@@ -119,18 +121,25 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     Usable are single 2D images of one channel: magnitudes, complex or signed real values, or a map.
     """
     columns, rows, partitions = image.header.matrix_size
+    if image.header.image_type == ImageType.RGB:
+        return f"colour image of {columns} x {rows} pixels: send the images in grey"
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        return "not a 2D image of one channel"
-    if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
-        return "phase, imaginary or colour image"
-    readable = True
+        channels = f"{image.header.channels} channel{'s' if image.header.channels != 1 else ''}"
+        return (
+            f"{columns} x {rows} x {partitions} pixels in {channels}: send each slice as an image of one "
+            "channel, with the coils combined, of at least 8 x 8 pixels"
+        )
+    if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY):
+        return "phase or imaginary image"
+    unreadable = ""
     try:
         meta = image.meta()
-    except ProtocolError:
-        meta, readable = {}, False
+    except ProtocolError as error:
+        meta, unreadable = {}, str(error)
     if RESULT_ATTRIBUTE in meta:
         return EARLIER
-    dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
+    dicom = dicom_json.parse(_first(meta, "DicomJson"), image.header)
+    head = minihead.decode(_first(meta, "IceMiniHead"))
     own = (
         *filter(None, (joined(_all(meta, (name,))) for name in _DESCRIPTIONS)),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
@@ -196,7 +205,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         name=next(iter(own), "")[:LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         lossy=dicom.text("LossyImageCompression") == "01",
-        readable=readable,
+        unreadable=unreadable,
+        frames=dicom.frames,
         enhancement=enhancement,
         enhancement_source=stated_by,
     )
@@ -268,6 +278,8 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
         return Scale(1.0 / ratio, (0.0 - offset) / ratio), rescale if slope else None, ""
     if (unusable := unusable or unusable_rescale) or any(_first(meta, name) for name in _RESCALE):
         return None if unusable else rescale, None, unusable
+    if header.frames and header.frames.unscaled:
+        return None, None, "DicomJson states several scales of its frames, and not which frame the image is"
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
     except ScaleError as problem:

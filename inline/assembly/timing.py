@@ -264,6 +264,10 @@ def _without_times(
             len(short),
             _some(map(_said, short)),
         )
+    if unreadable := [each.unreadable for each in group.metadata if each.unreadable]:
+        why = message("{} (the attributes of {} cannot be read: {})", why, len(unreadable), unreadable[0])
+    elif frames := next((each.frames for each in group.metadata if each.frames), None):
+        why = message("{} ({})", why, frames.found)
     return message(
         "no {} times for the {} of {}{}: "
         "state them in the meta attributes or user_int[7] (microseconds) of each image, or in the header "

@@ -63,14 +63,24 @@ class Limits:
     raw_bytes: int = 64 * 2**20
 
 
+_OF_GADGETRON: Final = {6: "Gadgetron's query", 8: "Gadgetron's error message"}
+"""Further identifiers of Gadgetron, which are named in the error message."""
+_NO_CLIENT: Final = "; is this an MRD client?"
+_INT32: Final = 4
+_INT64: Final = (
+    "the image before has 32-bit integers (data type 4); the Python package ismrmrd sends 64 bits: send "
+    "uint16 or float32"
+)
 _PIECE_BYTES: Final = 1 << 16
 """Smaller pieces are put together, so that a peer that sends byte by byte costs no object for each."""
 _CONFIG_FILE_BYTES: Final = 1024
 _ID: Final = struct.Struct("<H")
-_TEXT_LENGTH: Final = struct.Struct("<I")
+_LENGTH: Final = struct.Struct("<I")
 _ATTRIBUTE_LENGTH: Final = struct.Struct("<Q")
-_ACQUISITION: Final = struct.Struct("<34xH2xH136xH162x")
-"""Header of an acquisition: its samples, active channels and trajectory dimensions."""
+_ACQUISITION: Final = struct.Struct("<2xQ24xH2xH136xH162x")
+"""Header of an acquisition: its flags, samples, active channels and trajectory dimensions."""
+_COMPRESSED: Final = 1 << 52 | 1 << 53
+"""Flags of compressed samples, ACQ_COMPRESSION1 (ZFP) and ACQ_COMPRESSION2 (NHLBI), which have a length."""
 _WAVEFORM: Final = struct.Struct("<28xHH8x")
 """Header of a waveform: its samples and channels."""
 
@@ -139,7 +149,7 @@ class Decoder:
     """Turns the bytes of one direction of a connection into messages; any split of the bytes will do.
 
     Attributes:
-        closed: a close message has come; whatever follows it is refused.
+        closed: a close message has come; whatever follows it is dropped.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -147,6 +157,7 @@ class Decoder:
         self._buffer = Buffer()
         self._needed = _ID.size
         self._at = 0  # bytes of the message at the front that are decoded
+        self._int32 = False  # of the last image
         self.closed = False
 
     @property
@@ -156,7 +167,7 @@ class Decoder:
 
     @property
     def pending(self) -> int:
-        """Bytes that have come of a message that is under way."""
+        """Bytes that have come of a message that is under way, or after the close."""
         return len(self._buffer)
 
     def receive(self, data: bytes) -> Iterator[Message]:
@@ -167,19 +178,27 @@ class Decoder:
                 further use: where the next message begins cannot be known.
         """
         self._buffer.append(data)
-        while len(self._buffer) >= self._needed:
-            if self.closed:
-                raise ProtocolError("bytes after the close message; a connection ends with it")
+        while not self.closed and len(self._buffer) >= self._needed:
             self._at = 0
             try:
                 message = self._decode()
             except _Incomplete as incomplete:
                 self._needed = incomplete.needed
                 return
+            except ProtocolError as error:
+                raise self.error(str(error)) from error
             self._buffer.drop(self._at)
             self._needed = _ID.size
             self.closed = isinstance(message, Close)
+            if isinstance(message, Image):
+                self._int32 = message.header.data_type == _INT32
+            if self.closed and self._int32 and self.pending > _ID.size:
+                raise self.error("bytes after the close message")  # pixels, one of which is 4
             yield message
+
+    def error(self, problem: str) -> ProtocolError:
+        """Return the error of a stream that cannot be read, with its cause if the last image shows it."""
+        return ProtocolError(f"{problem.removesuffix(_NO_CLIENT)}; {_INT64}" if self._int32 else problem)
 
     def _decode(self) -> Message:
         """Return the message at the front of the buffer."""
@@ -196,9 +215,7 @@ class Decoder:
             case MessageId.TEXT:
                 return Text(decode(self._text("text")))
             case MessageId.ACQUISITION:
-                samples, channels, dimensions = self._ahead(_ACQUISITION)
-                size = _ACQUISITION.size + samples * (4 * dimensions + 8 * channels)
-                return Acquisition(self._take(self._allowed(size, self._limits.raw_bytes, "acquisition")))
+                return self._acquisition()
             case MessageId.WAVEFORM:
                 samples, channels = self._ahead(_WAVEFORM)
                 size = _WAVEFORM.size + 4 * samples * channels
@@ -209,9 +226,19 @@ class Decoder:
                 raise ProtocolError(f"these bytes are an {MRD2}")
             case _:
                 known = ", ".join(str(int(member)) for member in MessageId)
-                raise ProtocolError(
-                    f"message identifier {number} is not one of {known}; is this an MRD client?"
-                )
+                named = f" ({_OF_GADGETRON[number]})" if number in _OF_GADGETRON else ""
+                raise ProtocolError(f"message identifier {number}{named} is not one of {known}{_NO_CLIENT}")
+
+    def _acquisition(self) -> Acquisition:
+        flags, samples, channels, dimensions = self._ahead(_ACQUISITION)
+        size = _ACQUISITION.size + 4 * samples * dimensions
+        if flags & _COMPRESSED:
+            self._allowed(size, self._limits.raw_bytes, "acquisition")
+            (compressed,) = self._ahead(_LENGTH, size)
+            size += _LENGTH.size + compressed
+        else:
+            size += 8 * samples * channels
+        return Acquisition(self._take(self._allowed(size, self._limits.raw_bytes, "acquisition")))
 
     def _image(self) -> Image:
         header = ImageHeader.unpack(self._take(IMAGE_HEADER_BYTES))
@@ -227,7 +254,7 @@ class Decoder:
         return Image(header, self._take(attribute_bytes), self._take(size))
 
     def _text(self, what: str) -> bytes:
-        return self._take(self._allowed(self._number(_TEXT_LENGTH), self._limits.text_bytes, what))
+        return self._take(self._allowed(self._number(_LENGTH), self._limits.text_bytes, what))
 
     def _number(self, layout: struct.Struct) -> int:
         (number,) = layout.unpack(self._take(layout.size))
@@ -239,10 +266,10 @@ class Decoder:
         self._at += size
         return self._buffer.peek(self._at - size, size)
 
-    def _ahead(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Return the numbers of the part that comes next."""
-        self._needs(layout.size)
-        return layout.unpack(self._buffer.peek(self._at, layout.size))
+    def _ahead(self, layout: struct.Struct, skipped: int = 0) -> tuple[int, ...]:
+        """Return the numbers of the part that comes next, or some bytes behind that."""
+        self._needs(skipped + layout.size)
+        return layout.unpack(self._buffer.peek(self._at + skipped, layout.size))
 
     def _needs(self, size: int) -> None:
         if len(self._buffer) < self._at + size:
@@ -290,4 +317,4 @@ def _encode_text(number: MessageId, text: str) -> bytes:
 
 
 def _encode_body(number: MessageId, body: bytes) -> bytes:
-    return _ID.pack(number) + _TEXT_LENGTH.pack(len(body)) + body
+    return _ID.pack(number) + _LENGTH.pack(len(body)) + body

@@ -60,7 +60,7 @@ def takes_texts(opening: bytes) -> bool | None:
         case MessageId.CONFIG_FILE | MessageId.TEXT:
             return True
         case MessageId.CONFIG_TEXT:
-            # Gadgetron opens with XML; a JSON object comes from a client.
-            return opening[6:7] == b"{" if len(opening) > 6 else None
+            # Gadgetron opens with XML; a JSON object or a name comes from a client.
+            return opening[6:7] == b"{" or opening[6:7].isalnum() if len(opening) > 6 else None
         case _:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +38,8 @@ from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+_NAME: Final = re.compile(r"[\w.-]+")
+"""Name of a configuration."""
 _ANOTHER: Final = (
     "a header without UIDs that differs from the one before is taken for another examination; "
     "state studyInstanceUID, for ECV and levels from the series of both"
@@ -236,7 +239,7 @@ class Dialogue:
 
     def _configure_by_text(self, text: str) -> Iterator[Decision]:
         """Take a configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
-        if text in list(Configuration):
+        if _NAME.fullmatch(text):
             self._recognise(CLIENT)
             yield from self._configure(text)
         elif text.startswith("{"):
@@ -261,7 +264,9 @@ class Dialogue:
             yield from self.warn(error.message)
             return
         for key in CONFIGURATION_KEYS:
-            name = given.get(key, "")
+            name = given.get(key)
+            if name is None:
+                continue
             if not isinstance(name, str):
                 yield from self.warn(f"parameter {key} is no text")
             elif name.strip():

@@ -61,6 +61,8 @@ def read_parameters(text: str) -> dict[str, object]:
     except ValueError as error:
         raise ProtocolError(f"the JSON text cannot be read ({error}); nothing was set") from error
     parameters = content.get("parameters", content) if isinstance(content, dict) else content
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise ProtocolError('the JSON text holds no object of parameters; send {"parameters": {NAME: VALUE}}')
     return {name: value for name, value in parameters.items() if name != "version"}

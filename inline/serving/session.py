@@ -139,6 +139,8 @@ class Session:
                 self._wait_for_room(decoder.pending)
                 if decoder.closed:
                     self.tally.closed = True
+                    if decoder.pending:
+                        _log.info("%s: bytes after the close message are dropped", self._name)
                     return
             if self._service.shutdown.requested:
                 self._report_shutdown(in_message=not decoder.at_boundary)
@@ -159,7 +161,7 @@ class Session:
                 started = True
             elif data is not None:
                 if not decoder.at_boundary:
-                    raise ProtocolError("the connection ended in the middle of a message")
+                    raise decoder.error("the connection ended in the middle of a message")
                 return
             self._slices.expire()
 

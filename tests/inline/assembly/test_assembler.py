@@ -1553,6 +1553,44 @@ def test_every_image_is_accounted_for():
     assert account.images == account.used + sum(account.unused.values())
 
 
+@pytest.mark.parametrize("unread", [1, 8])
+def test_unreadable_attributes_are_named_as_the_cause(unread):
+    images = molli()
+    broken = [
+        replace(each, attributes=each.attributes.replace(b"</meta>", b"", 1)) for each in images[:unread]
+    ]
+    named = MeasurementHeader(series_description="T1map_MOLLI", maxima={"set": 7})
+    _, (only,) = feed([*broken, *images[unread:]], named)
+    assert Flag.UNREADABLE_ATTRIBUTES in only.flags
+    assert any(
+        f"Attributes of {unread} of 8 images are unreadable" in note and "mismatched tag" in note
+        for note in only.notes
+    )
+    assert isinstance(only, Failed) is (unread == 8)
+    if unread == 8:
+        assert "no inversion times for the 8 images" in only.error
+        assert "the attributes of 8 cannot be read" in only.error
+        assert "mismatched tag" in only.error
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields", "reason"),
+    [
+        ((1, 3, 16, 16), {}, "16 x 16 x 3 pixels in 1 channel:"),
+        ((4, 1, 16, 20), {}, "20 x 16 x 1 pixels in 4 channels:"),
+        ((3, 1, 16, 16), {"image_type": ImageType.RGB}, "colour image of 16 x 16 pixels:"),
+    ],
+)
+def test_images_of_another_size_are_named_with_it(shape, fields, reason):
+    made = Image.from_pixels(np.ones(shape, np.uint16), ImageHeader(**fields))
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    assembler.add(made, 0.0)
+    ((unused, count),) = assembler.account().unused.items()
+    assert unused.startswith(reason)
+    assert "send" in unused
+    assert count == 1
+
+
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from(range(33)), max_size=80), st.booleans())
 def test_the_account_always_adds_up(chosen, early):

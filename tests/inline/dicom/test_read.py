@@ -1416,7 +1416,7 @@ def test_phase_images_and_other_objects_are_counted(tmp_path, images):
         "not DICOM": 1,
     }
     (examination,) = found.examinations()
-    assert examination.unused == {"phase, imaginary or colour image": 1}
+    assert examination.unused == {"phase or imaginary image": 1}
     assert len(examination.series[0].series.times_ms) == 8
 
 

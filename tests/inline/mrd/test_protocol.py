@@ -198,6 +198,23 @@ def test_raw_messages_of_the_package_pass_unchanged(thing: Any, number: int, kin
     assert encode(message) == data
 
 
+@pytest.mark.parametrize("flag", [ismrmrd.ACQ_COMPRESSION1, ismrmrd.ACQ_COMPRESSION2])
+@pytest.mark.parametrize("size", [0, 5, 1000])
+def test_a_compressed_acquisition_states_its_length(flag: int, size: int) -> None:
+    """As ``gadgetron_ismrmrd_client`` sends one: header, trajectory, u32 length, compressed samples."""
+    plain = ismrmrd.Acquisition.from_array(np.ones((2, 8), np.complex64), np.ones((8, 3), np.float32))
+    plain.setFlag(flag)
+    head = package_bytes(plain, 1008)[: 2 + 340 + 8 * 3 * 4]
+    data = head + struct.pack("<I", size) + b"\4\0\4\0\4" * (size // 5)
+    text = encode(Text("behind"))
+    message, behind = decode(data + text)
+    assert isinstance(message, Acquisition)
+    assert encode(message) == data
+    assert behind == Text("behind")
+    decoder = Decoder()
+    assert [each for byte in data + text for each in decoder.receive(bytes([byte]))] == [message, behind]
+
+
 def test_texts_with_and_without_their_nul() -> None:
     for body in (b"hello", b"hello\0", b"hello\0\0rest"):
         assert decode(struct.pack("<HI", 5, len(body)) + body) == [Text("hello")]
@@ -276,6 +293,9 @@ def test_limits_are_kept_before_the_bytes_come() -> None:
     small = ImageHeader(matrix_size=(1, 1, 1)).pack()
     acquisition = bytearray(340)
     struct.pack_into("<H2xH", acquisition, 34, 100, 100)
+    compressed = bytearray(344)
+    struct.pack_into("<Q", compressed, 2, 1 << 53)
+    struct.pack_into("<I", compressed, 340, 2**32 - 1)
     waveform = bytearray(40)
     struct.pack_into("<HH", waveform, 28, 100, 1)
     for number, body, what in (
@@ -286,6 +306,7 @@ def test_limits_are_kept_before_the_bytes_come() -> None:
         (1022, wide, "image of"),
         (1022, small + struct.pack("<Q", 2**63), "attribute"),
         (1008, bytes(acquisition), "acquisition"),
+        (1008, bytes(compressed), "acquisition"),
     ):
         with pytest.raises(ProtocolError, match=what):
             list(Decoder(limits).receive(struct.pack("<H", number) + body))
@@ -301,9 +322,35 @@ def test_a_stream_of_mrd_2_is_named() -> None:
         decode(b"yardl\x01\x00\x00\x00{}")
 
 
-def test_nothing_may_follow_the_close() -> None:
-    with pytest.raises(ProtocolError, match="after the close"):
-        decode(encode(Close()) + encode(Close()))
+@pytest.mark.parametrize("behind", [encode(Close()), b"x", b"\0" * 9, encode(Text("abc"))])
+def test_what_follows_the_close_is_dropped(behind: bytes) -> None:
+    assert decode(encode(Close()) + behind) == [Close()]
+    decoder = Decoder()
+    assert [*decoder.receive(encode(Close())), *decoder.receive(behind)] == [Close()]
+
+
+@pytest.mark.parametrize("value", [0, 4, 5, 300])
+def test_integers_of_the_python_package_are_named_as_the_cause(value: int) -> None:
+    """It sends 64 bits under data type 4, so that the second half of the pixels is taken for messages."""
+    image = ismrmrd.Image.from_array(np.full((16, 16), value, np.int64), transpose=False)
+    data = package_bytes(image, 1022)
+    assert len(data) > 16 * 16 * 8
+    with pytest.raises(ProtocolError, match=r"32-bit integers .data type 4.*ismrmrd sends 64 bits"):
+        decode(data * 2 + encode(Close()))
+
+
+def test_other_images_are_no_cause_of_an_error() -> None:
+    small = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=4), b"", b"\0" * 4))
+    other = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=1), b"", b"\0" * 2))
+    with pytest.raises(ProtocolError, match=r"identifier 7 is not one of [0-9, ]+; is this an MRD client\?$"):
+        decode(small + other + b"\7\0")
+    assert decode(small + encode(Close()) * 2)[1:] == [Close()]
+
+
+@pytest.mark.parametrize(("number", "name"), [(6, "query"), (8, "error")])
+def test_messages_that_gadgetron_knows_are_named(number: int, name: str) -> None:
+    with pytest.raises(ProtocolError, match=rf"identifier {number} .Gadgetron's {name}"):
+        decode(struct.pack("<H", number))
 
 
 def test_a_cut_connection_is_seen() -> None:

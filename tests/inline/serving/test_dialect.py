@@ -13,6 +13,7 @@ from inline.serving.dialect import takes_texts
         (encode(ConfigFile("mapping")), True),
         (encode(Text("{}")), True),
         (encode(ConfigText('{"parameters": {}}')), True),
+        (encode(ConfigText("mapping")), True),
         (encode(ConfigText("<configuration/>")), False),
         (encode(Header("<ismrmrdHeader/>")), False),
         (encode(Close()), False),

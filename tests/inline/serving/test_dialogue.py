@@ -64,13 +64,14 @@ def test_an_image_goes_back_before_it_is_assembled():
         ConfigFile("passthrough"),
         ConfigFile("passthrough.xml"),
         ConfigText("passthrough"),
+        ConfigText("passthrough.xml\n"),
         ConfigText('{"config": "passthrough"}'),
         ConfigText('<configuration><!-- Prüfung --><myostream config="passthrough"/></configuration>'),
         parameters(config="passthrough", customconfig=""),
         parameters(config="openrecon", customconfig="passthrough"),
         Text('{"config": "passthrough"}'),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_passthrough_by_every_message_that_may_request_it(first):
     assert decisions(first, IMAGE) == [Forward(IMAGE)]
@@ -79,6 +80,21 @@ def test_passthrough_by_every_message_that_may_request_it(first):
 def test_a_custom_configuration_goes_before_the_configuration():
     found = decisions(parameters(config="passthrough", customconfig="mapping"), IMAGE)
     assert found == [Forward(IMAGE), Assemble(IMAGE)]
+
+
+@pytest.mark.parametrize("name", ["openrecon", "mapping.xml", "invertcontrast", "null", "default.xml"])
+def test_a_name_as_text_is_taken_as_that_of_a_file(name):
+    as_file, as_text = (decisions(first(name), HEADER, IMAGE, RAW) for first in (ConfigFile, ConfigText))
+    assert as_text == as_file
+    assert Reject(RAW) in as_text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"parameters": null}', '{"parameters": {"config": null, "customconfig": null}}', '{"config": null}'],
+)
+def test_null_counts_as_not_given(text):
+    assert decisions(ConfigFile("passthrough"), Text(text), IMAGE) == [Forward(IMAGE)]
 
 
 def test_an_unknown_configuration_is_named_and_never_imported(tmp_path, monkeypatch):

@@ -337,6 +337,16 @@ def test_a_connection_that_closes_before_any_header_is_answered_by_a_close(run, 
     assert run(sent)[0] == [Close()]
 
 
+def test_a_second_close_is_no_error(run, examination):
+    _, header, images = examination
+    messages, session = run([ConfigFile("mapping"), Header(header), *images, Close(), Close()])
+    assert len(results(messages)) == 4
+    assert all("early-close" not in each["flags"] for each in results(messages))
+    assert session.tally.closed
+    assert session.tally.error == ""
+    assert not any(text.startswith("ERR") for text in texts(messages))
+
+
 # Pipes.
 
 

@@ -118,6 +118,22 @@ def test_what_a_peer_has_not_taken_reaches_it_after_the_close(pair):
     assert received == data
 
 
+def test_bytes_after_a_close_message_do_not_reset_the_connection(pair):
+    """They have come and are not received any more: closing would throw away what the peer has not read."""
+    ours, theirs = pair
+    transport = SocketTransport(ours, Patience(20.0, 1.0))
+    data = bytes(range(256)) * 150
+    theirs.sendall(b"\4\0")
+    transport.send(data)
+    transport.finish()
+    transport.close(unread=False)
+    time.sleep(0.05)
+    received = b""
+    while part := theirs.recv(1 << 9):
+        received += part
+    assert received == data
+
+
 def test_an_abort_ends_whatever_waits(pair):
     ours, _ = pair
     transport = SocketTransport(ours, Patience(600.0, 1.0))
