@@ -178,6 +178,10 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             raise SourceError(
                 f"{file} has the shape {stored.shape}; columns, rows, slices and {len(meta)} times are read"
             )
+        is_complex = stored.get_data_dtype().kind == "c"
+        if is_complex and "DataRole" in meta[0]:
+            raise SourceError(f"{file} has complex values; a map is real")
+        kind = np.complex64 if is_complex else np.float32
         # Scaled pixels are read as float64.
         check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
         affine = np.asarray(stored.affine, dtype=np.float64)
@@ -191,8 +195,9 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
-                pixels = np.asarray(stored.dataobj[index], dtype=np.float32).reshape(shape[:2]).T
+                pixels = np.asarray(stored.dataobj[index], dtype=kind).reshape(shape[:2]).T
                 header = _counted(place, slice_, before + number, file)
+                header = replace(header, image_type=ImageType.COMPLEX) if is_complex else header
                 values: dict[str, MetaValue] = {"SequenceDescription": description, **each}
                 yield Image.from_pixels(np.ascontiguousarray(pixels)[None, None], header, values)
     except (SourceError, ImportError):

@@ -322,7 +322,8 @@ def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
 
 
 def a_map(folder, name, value=1.05):
-    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), value, np.float32), np.eye(4)), folder / name)
+    values = np.full((40, 48, 1), value, np.complex64 if np.iscomplexobj(value) else np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / name)
 
 
 def test_the_sidecar_of_an_image_beside_it_is_not_inherited(tmp_path):
@@ -529,6 +530,24 @@ def test_a_map_in_two_files_of_one_name_is_a_problem(tmp_path):
     assert re.fullmatch(
         r".*a_T1map\.nii and .*a_T1map\.nii\.gz are both a_T1map; remove one of them", problem
     )
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+def test_complex_images_of_a_recovery_are_magnitudes(kind, tmp_path):
+    """The phase differs from image to image and along the columns, as that of receive coils does."""
+    images = stack()
+    phases = 0.3 * np.arange(8)[:, None, None, None] + np.linspace(0.0, 6.0, images.shape[-1])
+    write_irt1(tmp_path, (images * np.exp(1j * phases)).astype(kind))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.images, images[:, 0], rtol=1e-5)
+    assert (found.flags, found.series.signed) == ((), False)
+
+
+def test_a_complex_map_is_a_problem(tmp_path):
+    a_map(tmp_path, "sub-01_T1map.nii", value=1.05 + 0.2j)
+    found, sources = read(tmp_path)
+    assert found == []
+    assert sources.problems == [f"{tmp_path / 'sub-01_T1map.nii'} has complex values; a map is real"]
 
 
 def test_an_image_of_a_recovery_in_two_files_is_a_problem(tmp_path):
