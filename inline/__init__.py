@@ -291,10 +291,11 @@ def process(
     from inline.arguments import assembled, listed
     from inline.pipeline import SliceContext
 
-    ready = assembled(series)
-    others = [assembled(each) for each in listed("study", study) if each is not series]
+    running = pipeline or _own_pipeline()
+    ready = assembled(series, running.assembly)
+    others = [assembled(each, running.assembly) for each in listed("study", study) if each is not series]
     places = tuple(each.slice_place() for each in (*others, ready))
-    return (pipeline or _own_pipeline()).process(ready, SliceContext(study=places))
+    return running.process(ready, SliceContext(study=places))
 
 
 @_naming_extras()

@@ -18,6 +18,7 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.data.geometry import SliceGeometry, perpendicular
 from inline.data.results import Contours, Insertions, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
+from inline.settings import AssemblySettings
 from model.relaxometry import molli, t2prep
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -122,8 +123,12 @@ def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
     )
 
 
-def assembled(series: Assembled | Series) -> Assembled:
+def assembled(series: Assembled | Series, settings: AssemblySettings) -> Assembled:
     """Return a series of a reader as it is, and one made of arrays with the types that its class states.
+
+    Args:
+        series: of a reader or of arrays.
+        settings: of :meth:`Ready.of`.
 
     Raises:
         ValueError: it is no series, or quantity, images, times and geometry do not match, or are none.
@@ -149,7 +154,7 @@ def assembled(series: Assembled | Series) -> Assembled:
     stated = tuple(np.ravel(geometry.shape).tolist())
     if (rows, columns) != stated:
         raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
-    return Ready.of(replace(made, geometry=replace(geometry, shape=(rows, columns))))
+    return Ready.of(replace(made, geometry=replace(geometry, shape=(rows, columns))), settings)
 
 
 def contours_of(contours: Contours | None) -> Contours:

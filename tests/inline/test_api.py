@@ -18,9 +18,11 @@ import inline
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from inline.offline.arrays import ArrayOptions
+from inline.offline.sources import Sources
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
-from inline.settings import Settings
+from inline.settings import AssemblySettings, Settings
 
 ROOT = Path(inline.__file__).parent.parent
 
@@ -467,6 +469,60 @@ def test_a_study_may_be_of_series_made_of_arrays(study, ring_engine):
     expected = inline.process(ready[0], study=ready, pipeline=Pipeline(ring_engine))
     assert found.level is not None
     assert (found.level, found.level_source) == (expected.level, expected.level_source)
+
+
+SHMOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 260.0)
+MOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 1080.0, 1980.0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "times", "flags"),
+    [
+        ("T1", MOLLI, []),
+        ("T1", SHMOLLI, ["shmolli"]),
+        ("T1", MOLLI[:5], ["missing-images"]),
+        ("T1", MOLLI[1:5] + MOLLI[6:], ["missing-images"]),
+        ("T1", tuple(range(60, 1500, 80)), ["missing-images"]),
+        ("T1", tuple(sorted(MOLLI + MOLLI)), ["duplicate-images"]),
+        ("T1", MOLLI[:2] + MOLLI, ["duplicate-images"]),
+        ("T2", (0.0, 25.0, 55.0), []),
+        ("T2", (55.0, 0.0), ["missing-images"]),
+    ],
+)
+def test_times_of_arrays_are_flagged_as_those_of_a_file(quantity, times, flags, tmp_path, ring_engine):
+    ms = np.array(times)[:, None, None]
+    values = 1000.0 if quantity == "T1" else 48.0
+    y, x = np.mgrid[:64, :64]
+    tissue = values * (1.0 + 0.01 * x + 0.002 * y)
+    signal = np.abs(1.0 - 1.9 * np.exp(-ms / tissue)) if quantity == "T1" else np.exp(-ms / tissue)
+    images = (1000.0 * signal).astype(np.float32)
+    name = {"T1": "inversion_times_ms", "T2": "preparation_times_ms"}[quantity]
+    np.savez(tmp_path / "a.npz", images=images, pixel_spacing_mm=1.5, **{name: times})
+    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([tmp_path / "a.npz"])
+    pipeline = Pipeline(ring_engine)
+    of_file = inline.process(examination.series[0], pipeline=pipeline)
+    geometry, identity = inline.SliceGeometry.unoriented((1.5, 1.5), (64, 64)), inline.SeriesIdentity(0, 0)
+    made = inline.MappingSeries(quantity, images, ms.ravel(), geometry, identity)
+    of_arrays = inline.process(made, pipeline=pipeline)
+    of_times = {"shmolli", "missing-images", "duplicate-images"}
+    for found in (of_file, of_arrays):
+        assert [each.value for each in found.flags if each in of_times] == flags
+    assert set(of_file.notes) >= set(of_arrays.notes)
+    assert len(of_arrays.notes) == len(set(of_arrays.notes))
+
+
+def test_the_setting_of_the_number_of_images_holds_for_arrays(study, ring_engine):
+    first = next(each.series for each in study if each.quantity == "T1")
+    five = replace(first, images=first.images[:5], times_ms=np.array(MOLLI[:5]))
+    whole = Pipeline(ring_engine, Settings(assembly={"images": 5}))
+    assert "missing-images" in inline.process(five, pipeline=Pipeline(ring_engine)).flags
+    assert "missing-images" not in inline.process(five, pipeline=whole).flags
+
+
+def test_flags_of_a_series_of_a_file_are_stated_once(study, ring_engine):
+    first = next(each.series for each in study if each.quantity == "T1")
+    flagged = replace(first, flags=(inline.Flag.SHMOLLI,), images=first.images[:7], times_ms=np.sort(SHMOLLI))
+    assert inline.process(flagged, pipeline=Pipeline(ring_engine)).flags.count(inline.Flag.SHMOLLI) == 1
 
 
 def test_a_map_in_seconds_is_refused(ring_engine):
