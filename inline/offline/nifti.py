@@ -329,7 +329,8 @@ def _content(sidecar: Path) -> dict[str, Any]:
         check_regular(sidecar)
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        # Converters write a byte order mark, texts in the code page of the host, and control characters in these.
+        content = json.loads(sidecar.read_text(encoding="utf-8-sig", errors="replace"), strict=False)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -662,6 +662,23 @@ def test_a_sidecar_that_cannot_be_used_is_named(sidecar, message, tmp_path):
     assert re.search(message, problem)
 
 
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        b'\xef\xbb\xbf{"InversionTime": %g}',
+        '{"InversionTime": %g, "InstitutionName": "Universitätsklinikum"}'.encode("latin-1"),
+        b'{"InversionTime": %g, "ImageComments": "a\tb"}',
+    ],
+    ids=["byte order mark", "Latin-1", "control character"],
+)
+def test_sidecars_of_programs_that_write_other_json_are_read(sidecar, tmp_path):
+    write_irt1(tmp_path, stack())
+    for place, time in enumerate(TIMES):
+        (tmp_path / f"sub-01_inv-{place + 1}_IRT1.json").write_bytes(sidecar % (time / 1000.0))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 def test_bart_shorter_than_its_header(tmp_path):
     file = write_bart(tmp_path / "images", stack())
     file.write_bytes(file.read_bytes()[:1000])
