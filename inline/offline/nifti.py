@@ -8,9 +8,11 @@ sidecar.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -245,10 +247,11 @@ def _inversion_times(file: Path) -> list[float]:
     stated, sidecar = _stated(file, "InversionTime")
     if stated is None or stated == []:
         raise SourceError(f"{file} has no sidecar {_sidecar(file).name} with its InversionTime")
-    times = stated if isinstance(stated, list) else [stated]
-    if not all(type(time) in (int, float) and abs(time) < _LONGEST_STATED for time in times):
+    times = list(map(_real_number, stated if isinstance(stated, list) else [stated]))
+    usable = [time for time in times if time is not None and abs(time) < _LONGEST_STATED]
+    if len(usable) < len(times):
         raise SourceError(f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s")
-    return [float(time) for time in times]
+    return usable
 
 
 def _unit_ms(file: Path) -> float | None:
@@ -266,7 +269,16 @@ def _unit_ms(file: Path) -> float | None:
 def _field_strength(file: Path) -> float:
     """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
     stated, _ = _stated(file, "MagneticFieldStrength", needed=False)
-    return tesla(stated if type(stated) in (int, float) else None)
+    return tesla(_real_number(stated))
+
+
+def _real_number(stated: Any) -> float | None:
+    """Return a finite number of a sidecar, as JSON's number or as a text; None where it is none."""
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(stated)
+        if not isinstance(stated, bool) and math.isfinite(number):
+            return number
+    return None
 
 
 def _stated(file: Path, key: str, default: Any = None, *, needed: bool = True) -> tuple[Any, Path]:
@@ -329,7 +341,7 @@ def _content(sidecar: Path) -> dict[str, Any]:
         check_regular(sidecar)
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
-        # Converters write a byte order mark, texts in the code page of the host, and control characters in these.
+        # Converters write a byte order mark, texts in the host's code page, and control characters in these.
         content = json.loads(sidecar.read_text(encoding="utf-8-sig", errors="replace"), strict=False)
     except FileNotFoundError:
         return {}

@@ -416,7 +416,8 @@ def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
         (0, 0.0),
         (15000, 0.0),
         (float("nan"), 0.0),
-        ("3", 0.0),
+        ("3", 3.0),
+        ("3 T", 0.0),
         (True, 0.0),
         (None, 0.0),
     ],
@@ -649,7 +650,8 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(name, content, mess
         (b"\xff\xfe{", r"inv-1_IRT1\.json cannot be read as JSON: "),
         (b"[0.1]", r"inv-1_IRT1\.json cannot be read as JSON: it holds no object"),
         (b'{"EchoTime": 0.1}', r"no sidecar sub_inv-1_IRT1\.json with its InversionTime"),
-        (b'{"InversionTime": "0.1"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": "0.1 s"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": "nan"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
         (b'{"InversionTime": true}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
         (b'{"InversionTime": 1' + b"0" * 400 + b"}", r"inv-1_IRT1\.json states .* no time in s"),
     ],
@@ -668,8 +670,9 @@ def test_a_sidecar_that_cannot_be_used_is_named(sidecar, message, tmp_path):
         b'\xef\xbb\xbf{"InversionTime": %g}',
         '{"InversionTime": %g, "InstitutionName": "Universitätsklinikum"}'.encode("latin-1"),
         b'{"InversionTime": %g, "ImageComments": "a\tb"}',
+        b'{"InversionTime": "%g"}',
     ],
-    ids=["byte order mark", "Latin-1", "control character"],
+    ids=["byte order mark", "Latin-1", "control character", "number as a text"],
 )
 def test_sidecars_of_programs_that_write_other_json_are_read(sidecar, tmp_path):
     write_irt1(tmp_path, stack())
