@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.data.flags import Flag
 from inline.data.folders import files_below
@@ -120,6 +122,7 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     images: list[Image] = []
     flags: list[Flag] = []
     notes: list[str] = []
+    expected = 1
     if name["suffix"] != "IRT1":
         meta = {"DataRole": quantity}
         if unit := _unit_ms(files[0]):
@@ -129,6 +132,10 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
         images += _slices(files[0], [meta], name["base"], 0)
     else:
         times = {file: _inversion_times(file) for file in files}
+        by_part = Counter[str]()
+        for file, own in times.items():
+            by_part[_part(file)] += len(own)
+        expected = max(by_part.values())
         in_ms = median(chain.from_iterable(times.values())) > _LONGEST_S
         for file, own in times.items():
             meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
@@ -145,9 +152,29 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     examination = of_images(str(files[0]), images, header, settings)
     noted = (
         replace(each, flags=tuple(dict.fromkeys((*each.flags, *flags))), notes=(*each.notes, *notes))
-        for each in examination.series
+        for each in _lacking(examination.series, expected)
     )
     return replace(examination, series=tuple(noted))
+
+
+def _lacking(series: Sequence[Assembled], expected: int) -> Iterator[Assembled]:
+    """Yield series; those of a slice of which images form no series, as of another plane, are flagged.
+
+    Args:
+        series: of one inversion recovery or map.
+        expected: number of images of a slice.
+    """
+    ready = Counter[int]()
+    for each in series:
+        ready[each.identity.slice_index] += each.images if isinstance(each, Ready) else 0
+    for each in series:
+        lack = expected - ready[each.identity.slice_index]
+        if lack > 0 and isinstance(each, Ready):
+            verb = "is" if lack == 1 else "are"
+            note = f"Images are missing: {lack} of {expected} {verb} not of this matrix and position."
+            yield replace(each, flags=(*each.flags, Flag.MISSING_IMAGES), notes=(*each.notes, note))
+        else:
+            yield each
 
 
 def _without_image(files: Sequence[Path]) -> list[int]:

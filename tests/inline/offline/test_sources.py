@@ -280,6 +280,35 @@ def test_an_inversion_that_has_no_image_is_named(order, orphans, expected, tmp_p
     assert found.notes[-1:] == ((f"Images are missing: no file is named {expected}.",) if expected else ())
 
 
+@pytest.mark.parametrize(
+    ("rows", "slices", "shift", "lacking"),
+    [(40, 2, 0.0, [0, 1]), (48, 2, 6.0, [0, 1]), (48, 1, 0.0, [1]), (48, 2, 0.0, [])],
+    ids=["matrix", "position", "slices", "none"],
+)
+def test_an_inversion_of_another_plane_is_missing_in_the_others(rows, slices, shift, lacking, tmp_path):
+    affine = write_irt1(tmp_path, images := stack(slices=2))
+    affine[:3, 3] += shift * affine[:3, 2] / 8.0
+    other = images[2, :slices, :rows].transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(other, affine), tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    ready = [each for each in series_of(tmp_path) if not isinstance(each, Failed)]
+    assert [each.images for each in ready] == [7 if number in lacking else 8 for number in range(2)]
+    for number, each in enumerate(ready):
+        assert each.flags == ((Flag.MISSING_IMAGES,) if number in lacking else ())
+        assert [note[:33] for note in each.notes] == ["Images are missing: 1 of 8 is not"] * (
+            number in lacking
+        )
+
+
+@pytest.mark.parametrize("parts", [("mag", "phase"), ("real",)])
+def test_parts_of_images_are_not_missing(parts, tmp_path):
+    for part in parts:
+        write_irt1(tmp_path, stack())
+        for file in sorted(tmp_path.glob("sub-01_inv-?_IRT1.*")):
+            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+    (found,) = series_of(tmp_path)
+    assert (found.images, found.flags) == (8, ())
+
+
 def test_numbers_of_inversions_at_equal_steps_have_no_gaps(tmp_path):
     write_irt1(tmp_path, stack(), order=range(0, 8, 2))
     (found,) = series_of(tmp_path)
