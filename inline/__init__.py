@@ -195,7 +195,8 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none.
+        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none; a geometry of
+            another shape than the map.
     """
     from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
     from inline.contouring import aha
@@ -208,7 +209,8 @@ def measure(
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = map_of(values, in_ms=False)
     rows, columns = parametric.values_ms.shape
-    plane = geometry_of(geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns)))
+    given = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
+    plane = geometry_of(given, (rows, columns))
     reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)
     named = SliceLevel(level) if level else None
     return aha.measure(parametric, contours, named, reference, inset=number("inset", inset))

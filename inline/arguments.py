@@ -99,11 +99,15 @@ def map_of(values: ParametricMap | ArrayLike, *, in_ms: bool = True) -> Parametr
     return ParametricMap.of_values(pixels)
 
 
-def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
-    """Return a geometry with the types that its class states.
+def geometry_of(geometry: SliceGeometry, shape: tuple[int, ...]) -> SliceGeometry:
+    """Return the geometry of a map or of images with the types that its class states.
+
+    Args:
+        geometry: as given.
+        shape: ``(..., rows, columns)`` of the pixels.
 
     Raises:
-        ValueError: it is none, or its pixel size, position or directions are none.
+        ValueError: it is none, is of another shape, or its pixel size, position or directions are none.
     """
     if not isinstance(geometry, SliceGeometry):
         raise ValueError(f"geometry is a SliceGeometry, not a {type(geometry).__name__}")
@@ -113,8 +117,13 @@ def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
             f"row_direction and column_direction are perpendicular unit vectors, not {row}, {column}"
         )
     along = geometry.slice_direction
+    rows, columns = shape[-2:]
+    stated = tuple(np.ravel(geometry.shape).tolist())
+    if (rows, columns) != stated:
+        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
     return replace(
         geometry,
+        shape=(rows, columns),
         position=_vector("position", geometry.position),
         row_direction=row,
         column_direction=column,
@@ -142,7 +151,7 @@ def assembled(series: Assembled | Series, settings: AssemblySettings) -> Assembl
         )
     if not isinstance(series.identity, SeriesIdentity):
         raise ValueError(f"identity is a SeriesIdentity, not a {type(series.identity).__name__}")
-    quantity, geometry = quantity_named(series.quantity), geometry_of(series.geometry)
+    quantity = quantity_named(series.quantity)
     made: Series
     if isinstance(series, MapSeries):
         pixels = _map_values(series.values_ms)
@@ -150,11 +159,7 @@ def assembled(series: Assembled | Series, settings: AssemblySettings) -> Assembl
     else:
         pixels, times = images_and_times(series.images, series.times_ms, quantity)
         made = replace(series, quantity=quantity, images=pixels, times_ms=times)
-    rows, columns = pixels.shape[-2:]
-    stated = tuple(np.ravel(geometry.shape).tolist())
-    if (rows, columns) != stated:
-        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
-    return Ready.of(replace(made, geometry=replace(geometry, shape=(rows, columns))), settings)
+    return Ready.of(replace(made, geometry=geometry_of(series.geometry, pixels.shape)), settings)
 
 
 def contours_of(contours: Contours | None) -> Contours:

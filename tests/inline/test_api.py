@@ -624,6 +624,11 @@ def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine, study
         ("inset", None, "inset must be a finite number, not None"),
         ("insertions", (3.0, 4.0), "insertions are those of Segmentation.insertions, not a tuple"),
         ("geometry", (1.5, 1.5), "geometry is a SliceGeometry, not a tuple"),
+        (
+            "geometry",
+            inline.SliceGeometry.unoriented((1.5, 1.5), (*values.shape[:1], 7)),
+            r"pixels do not match the geometry, \(\d+, 7\)",
+        ),
     ):
         with pytest.raises(ValueError, match=problem):
             inline.measure(values, contours, **{name: wrong})
