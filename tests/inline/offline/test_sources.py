@@ -646,9 +646,48 @@ def test_an_mrd_file(tmp_path):
             {"images": stack()[:, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": True},
             "pixel_spacing_mm .* bool, not real numbers",
         ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": np.negative(TIMES), "pixel_spacing_mm": 1},
+            r"inversion_times_ms of .* must be at least 0 ms, not -3700$",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0, ..., None], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"shape \(8, 48, 40, 1\); \(n, rows, columns\) or \(n, slices, rows, columns\) is read",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[None], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"shape \(1, 8, 1, 48, 40\); \(n, rows, columns\) or \(n, slices, rows, columns\) is read",
+        ),
+        (
+            "a.npz",
+            {"images": np.moveaxis(stack()[:, 0], 0, -1), "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"8 times are given; its shape is \(48, 40, 8\), and images come first: \(n, rows, columns\)",
+        ),
         ("a.npz", b"PK no zip", "cannot be read"),
+        *(
+            (
+                name,
+                content + bytes(600),
+                "is no DICOM .*, MRD, NIfTI .* save arrays .* as npz .docs/dicom.md.$",
+            )
+            for name, content in (
+                ("a.mat", b"MATLAB 5.0 MAT-file"),
+                ("v73.mat", b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"),
+                ("a.nrrd", b"NRRD0004"),
+                ("a.img", b""),
+                ("a.pt", b"PK"),
+            )
+        ),
+        (
+            "a.hdr",
+            bytes(348),
+            r"is no header of BART, .* '# Dimensions'; convert Analyze and NIfTI .* to \.nii",
+        ),
         ("a.npy", b"\x93NUMPY broken", "cannot be read"),
-        ("a.cfl", b"", "cannot be read as a header of BART"),
+        ("a.cfl", b"", "a.hdr cannot be read as a header of BART"),
         ("sub_T1map.nii", b"nothing", "cannot be read as NIfTI"),
         ("sub_inv-1_IRT1.nii", None, "has no sidecar sub_inv-1_IRT1.json"),
         ("a.h5", b"\x89HDF\r\n\x1a\n", "is not a readable HDF5 file"),
