@@ -178,13 +178,13 @@ def measure(
     septum_degrees: float | None = None,
     insertions: Insertions | None = None,
 ) -> tuple[RegionValues, ...]:
-    """Return median, quartiles, mean and SD of a map in the myocardium, ms.
+    """Return median, quartiles, mean and SD of a map in the myocardium, in the unit of the map.
 
     The whole ring comes first. Septum and AHA segments follow where the position of the septum is known: from
     ``septum_degrees``, or else ``insertions``, or else ``geometry``; the segments need the ``level`` too.
 
     Args:
-        values: map, as for :func:`segment`.
+        values: map, as for :func:`segment`, or one of another unit, as of partition coefficients.
         contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
         level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.

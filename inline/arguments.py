@@ -61,7 +61,7 @@ def images_and_times(
         ValueError: images and times that do not match, or times that are negative, not finite or in seconds.
     """
     stack = _real(images, 3, "images must be real and (n, rows, columns)")
-    times: NDArray[np.float64] = np.ma.filled(np.ma.asarray(times_ms, dtype=np.float64), np.nan)
+    times: NDArray[np.float64] = np.ma.filled(_array(times_ms, np.float64), np.nan)
     if times.shape != stack.shape[:1]:
         raise ValueError(
             f"images of shape {stack.shape} do not match {times.size} times: images are (n, rows, columns)"
@@ -149,8 +149,13 @@ def assembled(series: Assembled | Series, settings: AssemblySettings) -> Assembl
             "a series is one of read_mrd() or read_dicom(), a MappingSeries or a MapSeries, not a "
             f"{type(series).__name__}"
         )
-    if not isinstance(series.identity, SeriesIdentity):
-        raise ValueError(f"identity is a SeriesIdentity, not a {type(series.identity).__name__}")
+    identity = series.identity
+    if not isinstance(identity, SeriesIdentity):
+        raise ValueError(f"identity is a SeriesIdentity, not a {type(identity).__name__}")
+    for name in ("series_index", "slice_index", "time_stamp"):
+        number(f"identity.{name}", getattr(identity, name))
+    if not isinstance(identity.description, str):
+        raise ValueError(f"identity.description is a text, not a {type(identity.description).__name__}")
     quantity = quantity_named(series.quantity)
     made: Series
     if isinstance(series, MapSeries):
@@ -214,11 +219,20 @@ def results_of(results: Iterable[SliceResult]) -> tuple[SliceResult, ...]:
 
 
 def _real(values: ArrayLike, dimensions: int, wanted: str) -> NDArray[np.float32]:
-    array: np.ma.MaskedArray[Any, Any] = np.ma.asarray(values)
+    array = _array(values)
     if array.ndim != dimensions or 0 in array.shape or np.iscomplexobj(array):
         raise ValueError(f"{wanted}, not {array.dtype} {array.shape}")
     real: NDArray[np.float32] = np.ma.filled(array.astype(np.float32), np.nan)
     return real
+
+
+def _array(values: ArrayLike, dtype: type[np.float64] | None = None) -> np.ma.MaskedArray[Any, Any]:
+    """Return an array; tensors with a gradient, or of a type that numpy lacks, are ValueErrors too."""
+    try:
+        array: np.ma.MaskedArray[Any, Any] = np.ma.asarray(values, dtype=dtype)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"values must be an array of numpy: {error}") from error
+    return array
 
 
 def _map_values(values: ArrayLike) -> NDArray[np.float32]:
@@ -239,7 +253,7 @@ def _vector(name: str, values: Iterable[SupportsFloat]) -> tuple[float, float, f
 
 
 def _outline(name: str, points: ArrayLike) -> NDArray[np.float64]:
-    outline = np.asarray(points, dtype=np.float64)
+    outline = np.asarray(_array(points, np.float64))
     if outline.ndim != 2 or outline.shape[1] != 2 or len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError(f"{name} must be 3 or more finite points (n, 2), x and y in pixels")
     return outline

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import inline
 from inline.mrd.files import write_images
@@ -152,6 +153,14 @@ def test_wrong_arrays_are_value_errors(ring_engine):
     for images, times in ((np.ones((4, 4, 8)), np.arange(8.0)), (np.ones((8, 4, 4)), np.ones((8, 1)))):
         with pytest.raises(ValueError, match=r"do not match 8 times: images are \(n, rows, columns\)"):
             inline.fit_molli(images, 300.0 * times)
+    tensor = torch.ones((8, 4, 4))
+    for images, times in (
+        (tensor.clone().requires_grad_(), T1_TIMES),
+        (tensor.bfloat16(), T1_TIMES),
+        (tensor, torch.tensor(T1_TIMES, requires_grad=True)),
+    ):
+        with pytest.raises(ValueError, match=r"values must be an array of numpy: .*(requires grad|BFloat16)"):
+            inline.fit_molli(images, times)
     with pytest.raises(ValueError, match=r"there are no contours; Segmentation\.flags says why"):
         inline.measure(np.ones((4, 4)), None)
 
@@ -165,6 +174,9 @@ def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
     drawn = 28 * 1.5 - 1.5  # by the convention of the settings
     np.testing.assert_allclose(across, [2 * drawn / 3.0, 2 * drawn / 0.75], rtol=0.02)
     assert found.offsets == Settings().contours.offsets
+    for wrong in ((1.5, 1.5, 8.0), 1.5):
+        with pytest.raises(ValueError, match=r"spacing is \(x, y\) in mm, not "):
+            found.contours.in_mm(wrong)
     mm = found.contours.in_mm((3.0, 0.75))
     np.testing.assert_allclose(np.ptp(mm.epi, axis=0), 2 * drawn, rtol=0.02)
     (ring,) = inline.measure(values, found.contours)
@@ -427,6 +439,14 @@ def test_series_whose_parts_do_not_match_are_value_errors(study, ring_engine):
         (replace(first, images=first.images * 1j), "must be real"),
         (replace(first, images=first.images[:0], times_ms=[]), r"not float32 \(0, 192, 192\)"),
         (replace(first, identity=None), "identity is a SeriesIdentity, not a NoneType"),
+        (
+            replace(first, identity=inline.SeriesIdentity("a", 0)),
+            r"identity\.series_index must be a finite number, not 'a'",
+        ),
+        (
+            replace(first, identity=inline.SeriesIdentity(1, 0, None)),
+            r"identity\.description is a text, not a NoneType",
+        ),
         (replace(first, geometry=None), "geometry is a SliceGeometry, not a NoneType"),
         (replace(finished, values_ms=np.full((192, 192), 1.2)), "largest value of the map is 1.2 ms"),
         *(
@@ -539,6 +559,9 @@ def test_a_map_in_seconds_is_refused(ring_engine):
 def test_an_empty_path_is_not_the_working_folder(read):
     with pytest.raises(inline.MyostreamError, match="an empty path is given"):
         read("")
+    for wrong in (b"/exam.h5", None, 3):
+        with pytest.raises(ValueError, match="a path is a text or a Path, not a "):
+            read(wrong)
 
 
 def test_a_pixel_size_is_of_any_numbers(ring_engine):
