@@ -178,13 +178,13 @@ def measure(
     septum_degrees: float | None = None,
     insertions: Insertions | None = None,
 ) -> tuple[RegionValues, ...]:
-    """Return median, quartiles, mean and SD of a map in the myocardium, ms.
+    """Return median, quartiles, mean and SD of a map in the myocardium, in the unit of the map.
 
     The whole ring comes first. Septum and AHA segments follow where the position of the septum is known: from
     ``septum_degrees``, or else ``insertions``, or else ``geometry``; the segments need the ``level`` too.
 
     Args:
-        values: map, as for :func:`segment`.
+        values: map, as for :func:`segment`, or one of another unit, as of partition coefficients.
         contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
         level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.
@@ -195,7 +195,8 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none.
+        ValueError: no contours; a level, an inset, a septum, a geometry or a map that is none; a geometry of
+            another shape than the map.
     """
     from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
     from inline.contouring import aha
@@ -208,7 +209,8 @@ def measure(
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = map_of(values, in_ms=False)
     rows, columns = parametric.values_ms.shape
-    plane = geometry_of(geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns)))
+    given = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
+    plane = geometry_of(given, (rows, columns))
     reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)
     named = SliceLevel(level) if level else None
     return aha.measure(parametric, contours, named, reference, inset=number("inset", inset))
@@ -291,10 +293,11 @@ def process(
     from inline.arguments import assembled, listed
     from inline.pipeline import SliceContext
 
-    ready = assembled(series)
-    others = [assembled(each) for each in listed("study", study) if each is not series]
+    running = pipeline or _own_pipeline()
+    ready = assembled(series, running.assembly)
+    others = [assembled(each, running.assembly) for each in listed("study", study) if each is not series]
     places = tuple(each.slice_place() for each in (*others, ready))
-    return (pipeline or _own_pipeline()).process(ready, SliceContext(study=places))
+    return running.process(ready, SliceContext(study=places))
 
 
 @_naming_extras()

@@ -18,6 +18,7 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.data.geometry import SliceGeometry, perpendicular
 from inline.data.results import Contours, Insertions, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
+from inline.settings import AssemblySettings
 from model.relaxometry import molli, t2prep
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -60,7 +61,7 @@ def images_and_times(
         ValueError: images and times that do not match, or times that are negative, not finite or in seconds.
     """
     stack = _real(images, 3, "images must be real and (n, rows, columns)")
-    times: NDArray[np.float64] = np.ma.filled(np.ma.asarray(times_ms, dtype=np.float64), np.nan)
+    times: NDArray[np.float64] = np.ma.filled(_array(times_ms, np.float64), np.nan)
     if times.shape != stack.shape[:1]:
         raise ValueError(
             f"images of shape {stack.shape} do not match {times.size} times: images are (n, rows, columns)"
@@ -98,11 +99,15 @@ def map_of(values: ParametricMap | ArrayLike, *, in_ms: bool = True) -> Parametr
     return ParametricMap.of_values(pixels)
 
 
-def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
-    """Return a geometry with the types that its class states.
+def geometry_of(geometry: SliceGeometry, shape: tuple[int, ...]) -> SliceGeometry:
+    """Return the geometry of a map or of images with the types that its class states.
+
+    Args:
+        geometry: as given.
+        shape: ``(..., rows, columns)`` of the pixels.
 
     Raises:
-        ValueError: it is none, or its pixel size, position or directions are none.
+        ValueError: it is none, is of another shape, or its pixel size, position or directions are none.
     """
     if not isinstance(geometry, SliceGeometry):
         raise ValueError(f"geometry is a SliceGeometry, not a {type(geometry).__name__}")
@@ -112,8 +117,13 @@ def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
             f"row_direction and column_direction are perpendicular unit vectors, not {row}, {column}"
         )
     along = geometry.slice_direction
+    rows, columns = shape[-2:]
+    stated = tuple(np.ravel(geometry.shape).tolist())
+    if (rows, columns) != stated:
+        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
     return replace(
         geometry,
+        shape=(rows, columns),
         position=_vector("position", geometry.position),
         row_direction=row,
         column_direction=column,
@@ -122,8 +132,12 @@ def geometry_of(geometry: SliceGeometry) -> SliceGeometry:
     )
 
 
-def assembled(series: Assembled | Series) -> Assembled:
+def assembled(series: Assembled | Series, settings: AssemblySettings) -> Assembled:
     """Return a series of a reader as it is, and one made of arrays with the types that its class states.
+
+    Args:
+        series: of a reader or of arrays.
+        settings: of :meth:`Ready.of`.
 
     Raises:
         ValueError: it is no series, or quantity, images, times and geometry do not match, or are none.
@@ -135,9 +149,14 @@ def assembled(series: Assembled | Series) -> Assembled:
             "a series is one of read_mrd() or read_dicom(), a MappingSeries or a MapSeries, not a "
             f"{type(series).__name__}"
         )
-    if not isinstance(series.identity, SeriesIdentity):
-        raise ValueError(f"identity is a SeriesIdentity, not a {type(series.identity).__name__}")
-    quantity, geometry = quantity_named(series.quantity), geometry_of(series.geometry)
+    identity = series.identity
+    if not isinstance(identity, SeriesIdentity):
+        raise ValueError(f"identity is a SeriesIdentity, not a {type(identity).__name__}")
+    for name in ("series_index", "slice_index", "time_stamp"):
+        number(f"identity.{name}", getattr(identity, name))
+    if not isinstance(identity.description, str):
+        raise ValueError(f"identity.description is a text, not a {type(identity.description).__name__}")
+    quantity = quantity_named(series.quantity)
     made: Series
     if isinstance(series, MapSeries):
         pixels = _map_values(series.values_ms)
@@ -145,11 +164,7 @@ def assembled(series: Assembled | Series) -> Assembled:
     else:
         pixels, times = images_and_times(series.images, series.times_ms, quantity)
         made = replace(series, quantity=quantity, images=pixels, times_ms=times)
-    rows, columns = pixels.shape[-2:]
-    stated = tuple(np.ravel(geometry.shape).tolist())
-    if (rows, columns) != stated:
-        raise ValueError(f"({rows}, {columns}) pixels do not match the geometry, {stated}")
-    return Ready.of(replace(made, geometry=replace(geometry, shape=(rows, columns))))
+    return Ready.of(replace(made, geometry=geometry_of(series.geometry, pixels.shape)), settings)
 
 
 def contours_of(contours: Contours | None) -> Contours:
@@ -204,11 +219,20 @@ def results_of(results: Iterable[SliceResult]) -> tuple[SliceResult, ...]:
 
 
 def _real(values: ArrayLike, dimensions: int, wanted: str) -> NDArray[np.float32]:
-    array: np.ma.MaskedArray[Any, Any] = np.ma.asarray(values)
+    array = _array(values)
     if array.ndim != dimensions or 0 in array.shape or np.iscomplexobj(array):
         raise ValueError(f"{wanted}, not {array.dtype} {array.shape}")
     real: NDArray[np.float32] = np.ma.filled(array.astype(np.float32), np.nan)
     return real
+
+
+def _array(values: ArrayLike, dtype: type[np.float64] | None = None) -> np.ma.MaskedArray[Any, Any]:
+    """Return an array; tensors with a gradient, or of a type that numpy lacks, are ValueErrors too."""
+    try:
+        array: np.ma.MaskedArray[Any, Any] = np.ma.asarray(values, dtype=dtype)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"values must be an array of numpy: {error}") from error
+    return array
 
 
 def _map_values(values: ArrayLike) -> NDArray[np.float32]:
@@ -229,7 +253,7 @@ def _vector(name: str, values: Iterable[SupportsFloat]) -> tuple[float, float, f
 
 
 def _outline(name: str, points: ArrayLike) -> NDArray[np.float64]:
-    outline = np.asarray(points, dtype=np.float64)
+    outline = np.asarray(_array(points, np.float64))
     if outline.ndim != 2 or outline.shape[1] != 2 or len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError(f"{name} must be 3 or more finite points (n, 2), x and y in pixels")
     return outline

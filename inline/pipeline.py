@@ -44,7 +44,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity, SlicePlace
 from inline.fit import NotFittedError, check_images, make_map, scaled
 from inline.motion import examine_motion, may_be_corrected, misaligned
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
-from inline.settings import Settings
+from inline.settings import AssemblySettings, Settings
 from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -231,6 +231,11 @@ class Pipeline:
     def offsets(self) -> ContourOffsets:
         """Contour convention."""
         return self._settings.contours.offsets
+
+    @property
+    def assembly(self) -> AssemblySettings:
+        """Settings by which images become series."""
+        return self._settings.assembly
 
     def warm_up(self) -> None:
         """Run network and fits once: the first run compiles and allocates.

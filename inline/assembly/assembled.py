@@ -156,24 +156,35 @@ class Ready(_Slice):
         return isinstance(self.series, MapSeries)
 
     @classmethod
-    def of(cls, series: Series) -> Ready:
+    def of(cls, series: Series, settings: AssemblySettings | None = None) -> Ready:
         """Return the slice of a series made of arrays: no header states more than the series does.
 
-        Images in another order than that of their times are sorted.
+        Images in another order than that of their times are sorted. What the times show is flagged.
+
+        Args:
+            series: of one slice.
+            settings: with the number of images of a series; None for the defaults.
         """
+        findings: list[Remark] = [(flag, "") for flag in series.flags]
         if isinstance(series, MappingSeries) and len(series.times_ms) == len(series.images):
+            if len(series.images) >= FEWEST[series.quantity]:
+                findings += _of_times(
+                    series.quantity, series.times_ms.tolist(), settings or AssemblySettings()
+                )
             order = np.argsort(series.times_ms, kind="stable")
             if np.any(np.diff(order) < 0):
                 series = replace(series, images=series.images[order], times_ms=series.times_ms[order])
-        undirected = () if series.geometry.oriented else (Flag.NO_ORIENTATION,)
+        if not series.geometry.oriented:
+            findings.append((Flag.NO_ORIENTATION, ""))
         return cls(
             quantity=series.quantity,
             identity=series.identity,
             geometry=series.geometry,
             template=ImageHeader(),
             slice_count=None,
-            flags=tuple(dict.fromkeys((*series.flags, *undirected))),
+            flags=_flags(findings),
             arrived=0.0,
+            notes=tuple(note for _, note in findings if note),
             series=series,
         )
 
@@ -342,12 +353,7 @@ def _weighted_images(
         raise SeriesError(
             f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed{alone}"
         )
-    if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
-        findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _first_anew(group, ms) or _mixed(group, ms) or _doubled(group, ms):
-        findings.append((Flag.DUPLICATE_IMAGES, note))
-    if note := _incomplete(quantity, [time for time, _ in order], settings):
-        findings.append((Flag.MISSING_IMAGES, note))
+    findings += _of_times(quantity, ms, settings, group)
     if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
         findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     scales = [metadata[i].scale for _, i in order if not metadata[i].unusable_scale]
@@ -392,6 +398,35 @@ def _without_numbers(missing: NDArray[np.floating[Any]], times: list[float]) -> 
     return f"{most:.0f} % of {which} are not finite numbers and have no fit: check the reconstruction."
 
 
+def _of_times(
+    quantity: Quantity, ms: Milliseconds, settings: AssemblySettings, group: Group | None = None
+) -> list[Remark]:
+    """Return what the times of a slice's images show: ShMOLLI, images that came twice or are missing.
+
+    Args:
+        quantity: T1 or T2.
+        ms: times in the order of arrival, at least as many as a fit needs.
+        settings: with the number of images.
+        group: the images with their counters; None for those of arrays, which have none.
+    """
+    times = sorted(time for time in ms if time is not None)
+    averages = [0] * len(ms) if group is None else group.counter("average")
+    twice = "" if group is None else _mixed(group, ms)
+    if quantity is Quantity.T1:
+        twice = _first_anew(ms, averages) or twice
+        # Where no counter but the image index runs, equal times are those of averages.
+        if group is None or group.running:
+            twice = twice or _doubled(ms, averages)
+    findings: list[Remark] = []
+    if quantity is Quantity.T1 and _is_shmolli(times):
+        findings.append((Flag.SHMOLLI, _ALL_IMAGES))
+    if twice:
+        findings.append((Flag.DUPLICATE_IMAGES, twice))
+    if missing := _incomplete(quantity, times, settings):
+        findings.append((Flag.MISSING_IMAGES, missing))
+    return findings
+
+
 def _is_shmolli(times: list[float]) -> bool:
     """Return whether ascending inversion times, ms, are of three inversions with 5, 1 and 1 image.
 
@@ -402,20 +437,18 @@ def _is_shmolli(times: list[float]) -> bool:
     return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > LATEST_FIRST_MS / 2).all())
 
 
-def _first_anew(group: Group, ms: Milliseconds) -> str:
+def _first_anew(ms: Milliseconds, averages: Sequence[int]) -> str:
     """Return that the first image of a T1 series came again after at most three; empty if it did not.
 
     Its inversion time is that of the protocol, the shortest, and comes once in most acquisitions: those after
     other inversions are longer. Of averages, each time comes equally often.
 
     Args:
-        group: images of the slice.
         ms: times in the order of arrival.
+        averages: number of the average of each image.
     """
     first = ms[0]
-    if group.quantity is not Quantity.T1 or first is None:
-        return ""
-    if first > min(time for time in ms if time is not None):
+    if first is None or first > min(time for time in ms if time is not None):
         return ""
 
     def places(time: float) -> list[int]:
@@ -423,8 +456,8 @@ def _first_anew(group: Group, ms: Milliseconds) -> str:
             place for place, each in enumerate(ms) if each is not None and abs(each - time) <= ROUNDING_MS
         ]
 
-    again, averages = places(first), group.counter("average")
-    if len(again) != 2 or again[1] >= FEWEST[group.quantity]:
+    again = places(first)
+    if len(again) != 2 or again[1] >= FEWEST[Quantity.T1]:
         return ""
     in_pairs = all(len(places(time)) == 2 for time in ms if time is not None)
     if in_pairs or averages[again[0]] != averages[again[1]]:
@@ -467,21 +500,17 @@ def _mixed(group: Group, ms: Milliseconds) -> str:
     )
 
 
-def _doubled(group: Group, ms: Milliseconds) -> str:
+def _doubled(ms: Milliseconds, averages: Sequence[int]) -> str:
     """Return that inversion times come twice, as in two acquisitions; empty if they do not.
 
     At most three times after one inversion are those after another, even where both are nominal. Of two
     acquisitions at different heart rates only the times of the first images after an inversion agree, the
-    shortest among them, and the images are more than those of a scheme in use. Where no counter but the image
-    index runs, equal times are those of averages.
+    shortest among them, and the images are more than those of a scheme in use.
 
     Args:
-        group: images of the slice.
         ms: times in the order of arrival.
+        averages: number of the average of each image.
     """
-    if group.quantity is not Quantity.T1 or not group.running:
-        return ""
-    averages = group.counter("average")
     timed = sorted((each, time) for each, time in zip(averages, ms, strict=True) if time is not None)
     near = [one == two and later - time <= NEAR_MS for (one, time), (two, later) in pairwise(timed)]
     come_again = sum(now and not before for before, now in pairwise([False, *near]))

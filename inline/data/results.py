@@ -50,7 +50,12 @@ class Contours:
 
         Args:
             spacing: pixel size (x, y), mm.
+
+        Raises:
+            ValueError: the pixel size is no pair.
         """
+        if np.shape(spacing) != (2,):
+            raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
         return Contours(self.endo * spacing, self.epi * spacing)
 
 

@@ -73,6 +73,8 @@ class ImageFile:
             self._file = h5py.File(file, "r")
         except FileNotFoundError as error:
             raise FileError(f"there is no file {file}") from error
+        except IsADirectoryError as error:
+            raise FileError(f"{file} is a folder; an ISMRMRD file is given by its own name") from error
         except OSError as error:
             if _is_mrd2(file):
                 raise FileError(f"{file} is an {MRD2}") from error

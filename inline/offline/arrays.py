@@ -73,12 +73,20 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
     images, stored = _bart(file) if file.suffix.lower() in (".cfl", ".hdr") else _numpy(file)
     quantity, times = _times(file, options, stored)
     spacing = _spacing(file, options, stored)
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4:
-        raise SourceError(f"{file} has images of {images.ndim} dimensions; (n, rows, columns) is read")
+    shape = images.shape
+    # A last axis of 1 is that of the slices, or of a channel.
+    if images.ndim not in (3, 4) or shape[-1] == 1:
+        raise SourceError(
+            f"{file} has images of the shape {shape}; (n, rows, columns) or (n, slices, rows, columns) is "
+            "read"
+        )
     if len(images) != len(times):
-        raise SourceError(f"{file} has {len(images)} images, and {len(times)} times are given")
+        last = f"; its shape is {shape}, and images come first: (n, rows, columns)"
+        raise SourceError(
+            f"{file} has {len(images)} images, and {len(times)} times are given"
+            + (last if shape[-1] == len(times) else "")
+        )
+    images = images if images.ndim == 4 else images[:, None]
     count, slices, rows, columns = images.shape
     if max(count, slices, rows, columns) > 65_535:
         raise SourceError(f"{file} has the shape {images.shape}; at most 65535 of each are read")
@@ -135,6 +143,9 @@ def _times(
         for quantity, name in _STORED.items()
         if name in stored
     }
+    for quantity, times in stated.items():
+        if max(times, default=0.0) < 0.0:
+            raise SourceError(f"{_STORED[quantity]} of {file} must be at least 0 ms, not {min(times):g}")
     for quantity, times in options.times_ms if stated else ():
         if not _same(stated.get(quantity, ()), times):
             raise SourceError(
@@ -213,9 +224,13 @@ def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         check_regular(head)
         check_regular(data)
         lines = head.read_text(encoding="ascii", errors="replace").splitlines()
-        at = next(number for number, line in enumerate(lines) if line.startswith("# Dimensions"))
+        if (at := next((n for n, line in enumerate(lines) if line.startswith("# Dimensions")), None)) is None:
+            raise SourceError(
+                f"{head} is no header of BART, which has a line '# Dimensions'; convert Analyze and NIfTI "
+                "pairs (.hdr, .img) to .nii"
+            )
         shape = [int(size) for size in lines[at + 1].split()]
-    except (OSError, StopIteration, IndexError, ValueError) as error:
+    except (OSError, IndexError, ValueError) as error:
         raise SourceError(f"{head} cannot be read as a header of BART ({type(error).__name__})") from error
     shape += [1] * (16 - len(shape))
     long = [place for place, size in enumerate(shape) if size > 1 and place not in (0, 1, _BART_SLICE)]

@@ -8,9 +8,12 @@ sidecar.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.data.errors import SourceError
 from inline.data.flags import Flag
@@ -118,6 +122,7 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     images: list[Image] = []
     flags: list[Flag] = []
     notes: list[str] = []
+    expected = 1
     if name["suffix"] != "IRT1":
         meta = {"DataRole": quantity}
         if unit := _unit_ms(files[0]):
@@ -127,6 +132,10 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
         images += _slices(files[0], [meta], name["base"], 0)
     else:
         times = {file: _inversion_times(file) for file in files}
+        by_part = Counter[str]()
+        for file, own in times.items():
+            by_part[_part(file)] += len(own)
+        expected = max(by_part.values())
         in_ms = median(chain.from_iterable(times.values())) > _LONGEST_S
         for file, own in times.items():
             meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
@@ -143,9 +152,29 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     examination = of_images(str(files[0]), images, header, settings)
     noted = (
         replace(each, flags=tuple(dict.fromkeys((*each.flags, *flags))), notes=(*each.notes, *notes))
-        for each in examination.series
+        for each in _lacking(examination.series, expected)
     )
     return replace(examination, series=tuple(noted))
+
+
+def _lacking(series: Sequence[Assembled], expected: int) -> Iterator[Assembled]:
+    """Yield series; those of a slice of which images form no series, as of another plane, are flagged.
+
+    Args:
+        series: of one inversion recovery or map.
+        expected: number of images of a slice.
+    """
+    ready = Counter[int]()
+    for each in series:
+        ready[each.identity.slice_index] += each.images if isinstance(each, Ready) else 0
+    for each in series:
+        lack = expected - ready[each.identity.slice_index]
+        if lack > 0 and isinstance(each, Ready):
+            verb = "is" if lack == 1 else "are"
+            note = f"Images are missing: {lack} of {expected} {verb} not of this matrix and position."
+            yield replace(each, flags=(*each.flags, Flag.MISSING_IMAGES), notes=(*each.notes, note))
+        else:
+            yield each
 
 
 def _without_image(files: Sequence[Path]) -> list[int]:
@@ -178,6 +207,10 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             raise SourceError(
                 f"{file} has the shape {stored.shape}; columns, rows, slices and {len(meta)} times are read"
             )
+        is_complex = stored.get_data_dtype().kind == "c"
+        if is_complex and "DataRole" in meta[0]:
+            raise SourceError(f"{file} has complex values; a map is real")
+        kind = np.complex64 if is_complex else np.float32
         # Scaled pixels are read as float64.
         check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
         affine = np.asarray(stored.affine, dtype=np.float64)
@@ -191,8 +224,9 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
-                pixels = np.asarray(stored.dataobj[index], dtype=np.float32).reshape(shape[:2]).T
+                pixels = np.asarray(stored.dataobj[index], dtype=kind).reshape(shape[:2]).T
                 header = _counted(place, slice_, before + number, file)
+                header = replace(header, image_type=ImageType.COMPLEX) if is_complex else header
                 values: dict[str, MetaValue] = {"SequenceDescription": description, **each}
                 yield Image.from_pixels(np.ascontiguousarray(pixels)[None, None], header, values)
     except (SourceError, ImportError):
@@ -240,10 +274,11 @@ def _inversion_times(file: Path) -> list[float]:
     stated, sidecar = _stated(file, "InversionTime")
     if stated is None or stated == []:
         raise SourceError(f"{file} has no sidecar {_sidecar(file).name} with its InversionTime")
-    times = stated if isinstance(stated, list) else [stated]
-    if not all(type(time) in (int, float) and abs(time) < _LONGEST_STATED for time in times):
+    times = list(map(_real_number, stated if isinstance(stated, list) else [stated]))
+    usable = [time for time in times if time is not None and abs(time) < _LONGEST_STATED]
+    if len(usable) < len(times):
         raise SourceError(f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s")
-    return [float(time) for time in times]
+    return usable
 
 
 def _unit_ms(file: Path) -> float | None:
@@ -261,7 +296,16 @@ def _unit_ms(file: Path) -> float | None:
 def _field_strength(file: Path) -> float:
     """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
     stated, _ = _stated(file, "MagneticFieldStrength", needed=False)
-    return tesla(stated if type(stated) in (int, float) else None)
+    return tesla(_real_number(stated))
+
+
+def _real_number(stated: Any) -> float | None:
+    """Return a finite number of a sidecar, as JSON's number or as a text; None where it is none."""
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(stated)
+        if not isinstance(stated, bool) and math.isfinite(number):
+            return number
+    return None
 
 
 def _stated(file: Path, key: str, default: Any = None, *, needed: bool = True) -> tuple[Any, Path]:
@@ -324,7 +368,8 @@ def _content(sidecar: Path) -> dict[str, Any]:
         check_regular(sidecar)
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        # Converters write a byte order mark, texts in the host's code page, and control characters in these.
+        content = json.loads(sidecar.read_text(encoding="utf-8-sig", errors="replace"), strict=False)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -8,17 +8,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.errors import MyostreamError, SourceError
 from inline.data.folders import unread
-from inline.dicom.find import holds_dicom
+from inline.dicom.find import begins_as_dicom, holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
 from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
 from model.nifti import is_nifti
+
+_OTHER: Final = (
+    "{} is no DICOM (DICM at byte 128), MRD, NIfTI (.nii, .nii.gz), npz, npy or BART file; save arrays of "
+    "MATLAB and others as npz (docs/dicom.md)"
+)
 
 
 @dataclass(slots=True)
@@ -120,6 +126,16 @@ class Sources:
                 # BART's header and data are one array.
                 data = bart_files(path)[1] if path.suffix.lower() == ".hdr" else path
                 files.setdefault(os.path.realpath(data), path)
-            else:
+            elif _may_be_dicom(path):
                 dicom.append(path)
+            else:
+                self.problems.append(_OTHER.format(path))
         return dicom, niftis, list(files.values())
+
+
+def _may_be_dicom(file: Path) -> bool:
+    """Return whether a file begins as DICOM does, or cannot be read, which its reader reports."""
+    try:
+        return begins_as_dicom(file)
+    except OSError:
+        return True

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import inline
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from inline.offline.arrays import ArrayOptions
+from inline.offline.sources import Sources
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
-from inline.settings import Settings
+from inline.settings import AssemblySettings, Settings
 
 ROOT = Path(inline.__file__).parent.parent
 
@@ -150,6 +153,14 @@ def test_wrong_arrays_are_value_errors(ring_engine):
     for images, times in ((np.ones((4, 4, 8)), np.arange(8.0)), (np.ones((8, 4, 4)), np.ones((8, 1)))):
         with pytest.raises(ValueError, match=r"do not match 8 times: images are \(n, rows, columns\)"):
             inline.fit_molli(images, 300.0 * times)
+    tensor = torch.ones((8, 4, 4))
+    for images, times in (
+        (tensor.clone().requires_grad_(), T1_TIMES),
+        (tensor.bfloat16(), T1_TIMES),
+        (tensor, torch.tensor(T1_TIMES, requires_grad=True)),
+    ):
+        with pytest.raises(ValueError, match=r"values must be an array of numpy: .*(requires grad|BFloat16)"):
+            inline.fit_molli(images, times)
     with pytest.raises(ValueError, match=r"there are no contours; Segmentation\.flags says why"):
         inline.measure(np.ones((4, 4)), None)
 
@@ -163,6 +174,9 @@ def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
     drawn = 28 * 1.5 - 1.5  # by the convention of the settings
     np.testing.assert_allclose(across, [2 * drawn / 3.0, 2 * drawn / 0.75], rtol=0.02)
     assert found.offsets == Settings().contours.offsets
+    for wrong in ((1.5, 1.5, 8.0), 1.5):
+        with pytest.raises(ValueError, match=r"spacing is \(x, y\) in mm, not "):
+            found.contours.in_mm(wrong)
     mm = found.contours.in_mm((3.0, 0.75))
     np.testing.assert_allclose(np.ptp(mm.epi, axis=0), 2 * drawn, rtol=0.02)
     (ring,) = inline.measure(values, found.contours)
@@ -425,6 +439,14 @@ def test_series_whose_parts_do_not_match_are_value_errors(study, ring_engine):
         (replace(first, images=first.images * 1j), "must be real"),
         (replace(first, images=first.images[:0], times_ms=[]), r"not float32 \(0, 192, 192\)"),
         (replace(first, identity=None), "identity is a SeriesIdentity, not a NoneType"),
+        (
+            replace(first, identity=inline.SeriesIdentity("a", 0)),
+            r"identity\.series_index must be a finite number, not 'a'",
+        ),
+        (
+            replace(first, identity=inline.SeriesIdentity(1, 0, None)),
+            r"identity\.description is a text, not a NoneType",
+        ),
         (replace(first, geometry=None), "geometry is a SliceGeometry, not a NoneType"),
         (replace(finished, values_ms=np.full((192, 192), 1.2)), "largest value of the map is 1.2 ms"),
         *(
@@ -469,6 +491,60 @@ def test_a_study_may_be_of_series_made_of_arrays(study, ring_engine):
     assert (found.level, found.level_source) == (expected.level, expected.level_source)
 
 
+SHMOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 260.0)
+MOLLI = (100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 1080.0, 1980.0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "times", "flags"),
+    [
+        ("T1", MOLLI, []),
+        ("T1", SHMOLLI, ["shmolli"]),
+        ("T1", MOLLI[:5], ["missing-images"]),
+        ("T1", MOLLI[1:5] + MOLLI[6:], ["missing-images"]),
+        ("T1", tuple(range(60, 1500, 80)), ["missing-images"]),
+        ("T1", tuple(sorted(MOLLI + MOLLI)), ["duplicate-images"]),
+        ("T1", MOLLI[:2] + MOLLI, ["duplicate-images"]),
+        ("T2", (0.0, 25.0, 55.0), []),
+        ("T2", (55.0, 0.0), ["missing-images"]),
+    ],
+)
+def test_times_of_arrays_are_flagged_as_those_of_a_file(quantity, times, flags, tmp_path, ring_engine):
+    ms = np.array(times)[:, None, None]
+    values = 1000.0 if quantity == "T1" else 48.0
+    y, x = np.mgrid[:64, :64]
+    tissue = values * (1.0 + 0.01 * x + 0.002 * y)
+    signal = np.abs(1.0 - 1.9 * np.exp(-ms / tissue)) if quantity == "T1" else np.exp(-ms / tissue)
+    images = (1000.0 * signal).astype(np.float32)
+    name = {"T1": "inversion_times_ms", "T2": "preparation_times_ms"}[quantity]
+    np.savez(tmp_path / "a.npz", images=images, pixel_spacing_mm=1.5, **{name: times})
+    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([tmp_path / "a.npz"])
+    pipeline = Pipeline(ring_engine)
+    of_file = inline.process(examination.series[0], pipeline=pipeline)
+    geometry, identity = inline.SliceGeometry.unoriented((1.5, 1.5), (64, 64)), inline.SeriesIdentity(0, 0)
+    made = inline.MappingSeries(quantity, images, ms.ravel(), geometry, identity)
+    of_arrays = inline.process(made, pipeline=pipeline)
+    of_times = {"shmolli", "missing-images", "duplicate-images"}
+    for found in (of_file, of_arrays):
+        assert [each.value for each in found.flags if each in of_times] == flags
+    assert set(of_file.notes) >= set(of_arrays.notes)
+    assert len(of_arrays.notes) == len(set(of_arrays.notes))
+
+
+def test_the_setting_of_the_number_of_images_holds_for_arrays(study, ring_engine):
+    first = next(each.series for each in study if each.quantity == "T1")
+    five = replace(first, images=first.images[:5], times_ms=np.array(MOLLI[:5]))
+    whole = Pipeline(ring_engine, Settings(assembly={"images": 5}))
+    assert "missing-images" in inline.process(five, pipeline=Pipeline(ring_engine)).flags
+    assert "missing-images" not in inline.process(five, pipeline=whole).flags
+
+
+def test_flags_of_a_series_of_a_file_are_stated_once(study, ring_engine):
+    first = next(each.series for each in study if each.quantity == "T1")
+    flagged = replace(first, flags=(inline.Flag.SHMOLLI,), images=first.images[:7], times_ms=np.sort(SHMOLLI))
+    assert inline.process(flagged, pipeline=Pipeline(ring_engine)).flags.count(inline.Flag.SHMOLLI) == 1
+
+
 def test_a_map_in_seconds_is_refused(ring_engine):
     values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
     pipeline = Pipeline(ring_engine)
@@ -483,6 +559,9 @@ def test_a_map_in_seconds_is_refused(ring_engine):
 def test_an_empty_path_is_not_the_working_folder(read):
     with pytest.raises(inline.MyostreamError, match="an empty path is given"):
         read("")
+    for wrong in (b"/exam.h5", None, 3):
+        with pytest.raises(ValueError, match="a path is a text or a Path, not a "):
+            read(wrong)
 
 
 def test_a_pixel_size_is_of_any_numbers(ring_engine):
@@ -568,6 +647,11 @@ def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine, study
         ("inset", None, "inset must be a finite number, not None"),
         ("insertions", (3.0, 4.0), "insertions are those of Segmentation.insertions, not a tuple"),
         ("geometry", (1.5, 1.5), "geometry is a SliceGeometry, not a tuple"),
+        (
+            "geometry",
+            inline.SliceGeometry.unoriented((1.5, 1.5), (*values.shape[:1], 7)),
+            r"pixels do not match the geometry, \(\d+, 7\)",
+        ),
     ):
         with pytest.raises(ValueError, match=problem):
             inline.measure(values, contours, **{name: wrong})

@@ -173,6 +173,8 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
             ImageFile(tmp_path / "two.h5", group)
     with ImageFile(tmp_path / "two.h5", "b") as opened:
         assert (len(opened), opened.notes) == (1, [])
+    with pytest.raises(FileError, match=r"is a folder; an ISMRMRD file is given by its own name$"):
+        ImageFile(tmp_path)
 
 
 def test_groups_beside_dataset_are_noted(tmp_path):

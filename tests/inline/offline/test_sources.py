@@ -280,6 +280,35 @@ def test_an_inversion_that_has_no_image_is_named(order, orphans, expected, tmp_p
     assert found.notes[-1:] == ((f"Images are missing: no file is named {expected}.",) if expected else ())
 
 
+@pytest.mark.parametrize(
+    ("rows", "slices", "shift", "lacking"),
+    [(40, 2, 0.0, [0, 1]), (48, 2, 6.0, [0, 1]), (48, 1, 0.0, [1]), (48, 2, 0.0, [])],
+    ids=["matrix", "position", "slices", "none"],
+)
+def test_an_inversion_of_another_plane_is_missing_in_the_others(rows, slices, shift, lacking, tmp_path):
+    affine = write_irt1(tmp_path, images := stack(slices=2))
+    affine[:3, 3] += shift * affine[:3, 2] / 8.0
+    other = images[2, :slices, :rows].transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(other, affine), tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    ready = [each for each in series_of(tmp_path) if not isinstance(each, Failed)]
+    assert [each.images for each in ready] == [7 if number in lacking else 8 for number in range(2)]
+    for number, each in enumerate(ready):
+        assert each.flags == ((Flag.MISSING_IMAGES,) if number in lacking else ())
+        assert [note[:33] for note in each.notes] == ["Images are missing: 1 of 8 is not"] * (
+            number in lacking
+        )
+
+
+@pytest.mark.parametrize("parts", [("mag", "phase"), ("real",)])
+def test_parts_of_images_are_not_missing(parts, tmp_path):
+    for part in parts:
+        write_irt1(tmp_path, stack())
+        for file in sorted(tmp_path.glob("sub-01_inv-?_IRT1.*")):
+            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+    (found,) = series_of(tmp_path)
+    assert (found.images, found.flags) == (8, ())
+
+
 def test_numbers_of_inversions_at_equal_steps_have_no_gaps(tmp_path):
     write_irt1(tmp_path, stack(), order=range(0, 8, 2))
     (found,) = series_of(tmp_path)
@@ -322,7 +351,8 @@ def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
 
 
 def a_map(folder, name, value=1.05):
-    nibabel.save(nibabel.Nifti1Image(np.full((40, 48, 1), value, np.float32), np.eye(4)), folder / name)
+    values = np.full((40, 48, 1), value, np.complex64 if np.iscomplexobj(value) else np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / name)
 
 
 def test_the_sidecar_of_an_image_beside_it_is_not_inherited(tmp_path):
@@ -415,7 +445,8 @@ def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
         (0, 0.0),
         (15000, 0.0),
         (float("nan"), 0.0),
-        ("3", 0.0),
+        ("3", 3.0),
+        ("3 T", 0.0),
         (True, 0.0),
         (None, 0.0),
     ],
@@ -531,6 +562,24 @@ def test_a_map_in_two_files_of_one_name_is_a_problem(tmp_path):
     )
 
 
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+def test_complex_images_of_a_recovery_are_magnitudes(kind, tmp_path):
+    """The phase differs from image to image and along the columns, as that of receive coils does."""
+    images = stack()
+    phases = 0.3 * np.arange(8)[:, None, None, None] + np.linspace(0.0, 6.0, images.shape[-1])
+    write_irt1(tmp_path, (images * np.exp(1j * phases)).astype(kind))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.images, images[:, 0], rtol=1e-5)
+    assert (found.flags, found.series.signed) == ((), False)
+
+
+def test_a_complex_map_is_a_problem(tmp_path):
+    a_map(tmp_path, "sub-01_T1map.nii", value=1.05 + 0.2j)
+    found, sources = read(tmp_path)
+    assert found == []
+    assert sources.problems == [f"{tmp_path / 'sub-01_T1map.nii'} has complex values; a map is real"]
+
+
 def test_an_image_of_a_recovery_in_two_files_is_a_problem(tmp_path):
     write_irt1(tmp_path, stack())
     again = nibabel.load(tmp_path / "sub-01_inv-3_IRT1.nii.gz")
@@ -597,9 +646,48 @@ def test_an_mrd_file(tmp_path):
             {"images": stack()[:, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": True},
             "pixel_spacing_mm .* bool, not real numbers",
         ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": np.negative(TIMES), "pixel_spacing_mm": 1},
+            r"inversion_times_ms of .* must be at least 0 ms, not -3700$",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0, ..., None], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"shape \(8, 48, 40, 1\); \(n, rows, columns\) or \(n, slices, rows, columns\) is read",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[None], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"shape \(1, 8, 1, 48, 40\); \(n, rows, columns\) or \(n, slices, rows, columns\) is read",
+        ),
+        (
+            "a.npz",
+            {"images": np.moveaxis(stack()[:, 0], 0, -1), "inversion_times_ms": TIMES, "pixel_spacing_mm": 1},
+            r"8 times are given; its shape is \(48, 40, 8\), and images come first: \(n, rows, columns\)",
+        ),
         ("a.npz", b"PK no zip", "cannot be read"),
+        *(
+            (
+                name,
+                content + bytes(600),
+                "is no DICOM .*, MRD, NIfTI .* save arrays .* as npz .docs/dicom.md.$",
+            )
+            for name, content in (
+                ("a.mat", b"MATLAB 5.0 MAT-file"),
+                ("v73.mat", b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n"),
+                ("a.nrrd", b"NRRD0004"),
+                ("a.img", b""),
+                ("a.pt", b"PK"),
+            )
+        ),
+        (
+            "a.hdr",
+            bytes(348),
+            r"is no header of BART, .* '# Dimensions'; convert Analyze and NIfTI .* to \.nii",
+        ),
         ("a.npy", b"\x93NUMPY broken", "cannot be read"),
-        ("a.cfl", b"", "cannot be read as a header of BART"),
+        ("a.cfl", b"", "a.hdr cannot be read as a header of BART"),
         ("sub_T1map.nii", b"nothing", "cannot be read as NIfTI"),
         ("sub_inv-1_IRT1.nii", None, "has no sidecar sub_inv-1_IRT1.json"),
         ("a.h5", b"\x89HDF\r\n\x1a\n", "is not a readable HDF5 file"),
@@ -630,7 +718,8 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(name, content, mess
         (b"\xff\xfe{", r"inv-1_IRT1\.json cannot be read as JSON: "),
         (b"[0.1]", r"inv-1_IRT1\.json cannot be read as JSON: it holds no object"),
         (b'{"EchoTime": 0.1}', r"no sidecar sub_inv-1_IRT1\.json with its InversionTime"),
-        (b'{"InversionTime": "0.1"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": "0.1 s"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": "nan"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
         (b'{"InversionTime": true}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
         (b'{"InversionTime": 1' + b"0" * 400 + b"}", r"inv-1_IRT1\.json states .* no time in s"),
     ],
@@ -641,6 +730,24 @@ def test_a_sidecar_that_cannot_be_used_is_named(sidecar, message, tmp_path):
     file.with_suffix(".json").write_bytes(sidecar)
     (problem,) = read(file)[1].problems
     assert re.search(message, problem)
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        b'\xef\xbb\xbf{"InversionTime": %g}',
+        '{"InversionTime": %g, "InstitutionName": "Universitätsklinikum"}'.encode("latin-1"),
+        b'{"InversionTime": %g, "ImageComments": "a\tb"}',
+        b'{"InversionTime": "%g"}',
+    ],
+    ids=["byte order mark", "Latin-1", "control character", "number as a text"],
+)
+def test_sidecars_of_programs_that_write_other_json_are_read(sidecar, tmp_path):
+    write_irt1(tmp_path, stack())
+    for place, time in enumerate(TIMES):
+        (tmp_path / f"sub-01_inv-{place + 1}_IRT1.json").write_bytes(sidecar % (time / 1000.0))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
 
 
 def test_bart_shorter_than_its_header(tmp_path):
