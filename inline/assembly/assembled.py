@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import pixels
-from inline.assembly.geometry import Placed, differing_directions, read_geometry
+from inline.assembly.geometry import Placed, differing_directions, differing_sizes, read_geometry
 from inline.assembly.group import NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.repetition import NEAR_MS, SAME_MS, ascending
@@ -256,6 +256,9 @@ def assemble(
         images = zip(group.images, stated, strict=True)
         if turned := differing_directions((image.header, *own) for image, own in images):
             findings.append((Flag.CONTRADICTORY_GEOMETRY, turned))
+        planes = (each.plane for each in group.metadata)
+        if resized := differing_sizes(zip((image.header for image in group.images), planes, strict=True)):
+            findings.append((Flag.CONTRADICTORY_GEOMETRY, resized))
         if as_map:
             values = _map_values(group, settings, findings)
             series = MapSeries(quantity, values, placed.geometry, identity, _flags(findings))

@@ -33,6 +33,8 @@ _SAME_DIRECTION: Final = 0.02
 """Difference of cosines that is rounding of their texts; the header has more digits."""
 _REMEMBERED: Final = 512
 """Latest planes that an image is compared with; bounds the time for an image."""
+_NAMED: Final = 4
+"""Sizes that a sentence names at most."""
 _OTHER_PLANE: Final = (
     "ImageRowDir and ImageColumnDir of the images lie in another plane than read_dir and phase_dir of their "
     "headers. The latter are used: check which are right, since septum, segments and patient coordinates "
@@ -42,6 +44,10 @@ _TURNED: Final = (
     "The images of the slice are turned or flipped against each other by their directions (ImageRowDir and "
     "ImageColumnDir, else read_dir and phase_dir; DICOM). Those of the last image are used: check which are "
     "right, since septum, segments and patient coordinates depend on them."
+)
+_RESIZED: Final = (
+    "The images of the slice have pixels of different sizes ({}). Those of the last image are used: check "
+    "whether all images belong to the slice, since thickness and contours depend on them."
 )
 _NO_POSITION: Final = (
     "The position ({:g}, {:g}, {:g}) of the image headers is not finite: it gives no level, and contours "
@@ -109,8 +115,7 @@ def read_geometry(
         SeriesError: there is no usable pixel size.
     """
     columns, rows, _ = header.matrix_size
-    width, height, _ = header.field_of_view
-    spacing = (width / columns, height / rows)
+    spacing = _pixel_size(header)
     contradiction = ""
     if dicom is not None:
         if not np.allclose(spacing, dicom.spacing, rtol=_SAME_SIZE, atol=0.0):
@@ -179,6 +184,25 @@ def differing_directions(images: Iterable[tuple[ImageHeader, DicomPlane | None, 
     found = [pair for image in images if perpendicular(*(pair := _directions(*image)[0]))]
     alike = (np.einsum("ij,ij->i", pair, found[-1]).min() > _PARALLEL for pair in found)
     return "" if all(alike) else _TURNED
+
+
+def differing_sizes(images: Iterable[tuple[ImageHeader, DicomPlane | None]]) -> str:
+    """Return a sentence if images of one slice have pixels of different sizes; else nothing.
+
+    Args:
+        images: header and plane by DICOM of each.
+    """
+    found = [_pixel_size(header) if dicom is None else dicom.spacing for header, dicom in images]
+    if np.allclose(found, found[-1], rtol=_SAME_SIZE, atol=0.0):
+        return ""
+    named = dict.fromkeys(f"{x:.3g} x {y:.3g} mm" for x, y in found)
+    return _RESIZED.format("; ".join([*named][:_NAMED]))
+
+
+def _pixel_size(header: ImageHeader) -> tuple[float, float]:
+    columns, rows, _ = header.matrix_size
+    width, height, _ = header.field_of_view
+    return width / columns, height / rows
 
 
 def _directions(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.dicom_json import DicomPlane, JsonHeader, plane
-from inline.assembly.geometry import differing_directions, read_geometry, stated_directions
+from inline.assembly.geometry import differing_directions, differing_sizes, read_geometry, stated_directions
 from inline.data.errors import SeriesError
 from inline.mrd.header import ReconSpace
 from inline.mrd.image_header import ImageHeader
@@ -238,6 +238,16 @@ def test_a_flipped_image_among_others_is_turned_against_them():
     flipped = (header(), None, stated(texts(negative(ROW)), texts(COLUMN)))
     assert differing_directions([(header(), None, None), flipped])
     assert not differing_directions([flipped, flipped])
+
+
+def test_images_of_a_slice_with_pixels_of_another_size():
+    plain, rounded = header(), header(field_of_view=tuple(1.005 * each for each in header().field_of_view))
+    finer = header(field_of_view=tuple(0.9 * each for each in header().field_of_view))
+    assert not differing_sizes([(plain, None), (rounded, None)])
+    assert differing_sizes([(finer, None), (plain, None), (plain, None)])
+    # DICOM wins over a field of view whose sides a converter exchanged.
+    assert not differing_sizes([(finer, dicom()), (plain, dicom())])
+    assert differing_sizes([(plain, replace(dicom(), spacing=(1.0, 2.0))), (plain, dicom())])
 
 
 def test_the_table_counts_where_the_position_is_that_of_the_header():
