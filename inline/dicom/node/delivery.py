@@ -20,6 +20,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler, request_commitment
 from inline.settings import DicomDestination
@@ -48,6 +49,19 @@ class Transport(Protocol):
     def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files in their order; yield for each why it was not stored, empty where it was."""
         ...
+
+
+def waits_of_at_most(seconds: float) -> tuple[Any, Callable[[Event], None]]:
+    """Return a handler for associations that are requested: no sending or receiving waits longer.
+
+    The time limits of pynetdicom hold between messages; an archive that stops within one, or takes no bytes,
+    would hold its sender for ever.
+    """
+
+    def bound(event: Event) -> None:
+        event.assoc.dul.socket.socket.settimeout(seconds)  # type: ignore[union-attr]
+
+    return evt.EVT_CONN_OPEN, bound
 
 
 class StoreTransport:
@@ -155,7 +169,9 @@ class StoreTransport:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         for kind, syntax in kinds:
             entity.add_requested_context(kind, syntax)
-        handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report_handler(reported))] if reported else []
+        handlers: list[Any] = [waits_of_at_most(_TIMEOUT_S)]
+        if reported:
+            handlers.append((evt.EVT_N_EVENT_REPORT, report_handler(reported)))
         association = entity.associate(
             wanted.host,
             wanted.port,

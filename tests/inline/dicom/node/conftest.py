@@ -1,9 +1,11 @@
 """A node in this process, with an engine that returns at once, and archives for it to send to."""
 
 import copy
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
@@ -67,6 +69,36 @@ class Archive:
 
     def destination(self, **others):
         return {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": self.port, **others}
+
+
+@contextmanager
+def stopping(port, stops_at, takes=1 << 30):
+    """A way to an archive, for one connection, that stops within a message without closing; its own port.
+
+    ``stops_at``: message of the archive that it passes on by half, counted from 1; ``takes``: bytes that it
+    takes of the sender.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as opened:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def serve():
+            near = opened.enter_context(listening.accept()[0])
+            far = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+            def forth(left=takes):
+                while left > 0 and (data := near.recv(min(left, 1 << 16))):
+                    left -= len(data)
+                    far.sendall(data)
+
+            threading.Thread(target=forth, daemon=True).start()
+            for number in count(1):
+                data = far.recv(1 << 16)
+                near.sendall(data[: len(data) // 2] if number == stops_at else data)
+                if number == stops_at or not data:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
 
 
 @pytest.fixture
