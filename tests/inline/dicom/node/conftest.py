@@ -1,7 +1,9 @@
 """A node in this process, with an engine that returns at once, and archives for it to send to."""
 
 import copy
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -145,6 +147,34 @@ def simulated():
 def scanned(simulated):
     """Objects of one slice: MOLLI, T2-prep, and a map of the scanner."""
     return [*scanner.classic(simulated[1]), *scanner.map_series(simulated[0])]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for localhost that is its own authority, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    file, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", str(key), "-out", str(file), "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return file, key
 
 
 @contextmanager

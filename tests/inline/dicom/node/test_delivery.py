@@ -203,3 +203,37 @@ def test_a_removed_file_does_not_count_as_silence_of_a_web_service(files):
         "its file cannot be read any more",
         "it does not answer (URLError)",
     ]
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"], ids=["headers", "body"]
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_a_web_service_that_answers_bit_by_bit_is_left_until_the_next_attempt(
+    files, monkeypatch, start, tls, certificate
+):
+    monkeypatch.setattr(delivery, "_REQUEST_S", 1.0)
+    ended, found = threading.Event(), []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            connection = listening.accept()[0]
+            with context.wrap_socket(connection, server_side=True) if tls else connection as near:
+                threading.Thread(target=lambda: [*iter(lambda: near.recv(1 << 16), b"")], daemon=True).start()
+                near.sendall(start)
+                while not ended.wait(0.1):
+                    near.sendall(b"x")
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http{'s' * tls}://localhost:{listening.getsockname()[1]}"
+        web = delivery.WebTransport(
+            DicomDestination(name="web", url=url), ssl.create_default_context(cafile=certificate[0])
+        )
+        sender = threading.Thread(target=lambda: found.extend(web.send(files[:1])), daemon=True)
+        sender.start()
+        sender.join(15)
+        ended.set()
+        assert not sender.is_alive()
+    assert found[0].startswith("it does not answer (")
