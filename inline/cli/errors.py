@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from inline.data.descriptors import hold_standard_descriptors
 from inline.data.errors import MyostreamError
 from inline.extras import missing
 from inline.replay.table import printable
@@ -29,6 +30,7 @@ class ReportingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. A character that standard output cannot express becomes an escape."""
+        hold_standard_descriptors()
         # As of standard error: the path of an output must not end the command that wrote it.
         if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
             sys.stdout.reconfigure(errors="backslashreplace")

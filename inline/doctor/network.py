@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from inline.data.errors import MyostreamError
@@ -161,10 +161,13 @@ def _echo(target: DicomDestination, calling: str) -> str:
     """
     from pynetdicom import AE
 
+    from inline.dicom.node.delivery import waits_of_at_most
+
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE_S
     entity.add_requested_context("1.2.840.10008.1.1")  # Verification
-    association = entity.associate(target.host, target.port, ae_title=target.ae_title)
+    handlers: list[Any] = [waits_of_at_most(_PATIENCE_S)]
+    association = entity.associate(target.host, target.port, ae_title=target.ae_title, evt_handlers=handlers)
     if not association.is_established:
         return "the association is rejected" if association.is_rejected else "no association"
     status = association.send_c_echo()

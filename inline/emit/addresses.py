@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final
+
+_SHORTAGE_S: Final = 1.0
 
 
 def host_port(host: str, port: int) -> str:
@@ -30,6 +34,21 @@ def bound(host: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def accepted(listening: socket.socket) -> tuple[socket.socket, Any]:
+    """Accept the connection that waits.
+
+    Raises:
+        OSError: it cannot be accepted. Without file descriptors this takes a second: it goes on waiting, and
+            a server that tries again at once would use a core.
+    """
+    try:
+        return listening.accept()
+    except OSError as error:
+        if not isinstance(error, ConnectionError):
+            time.sleep(_SHORTAGE_S)
+        raise
 
 
 def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
@@ -27,6 +29,10 @@ _CLOSING_S: Final = 5.0
 _MOST_RECEIVED: Final = 256
 _UPDATE_S: Final = 0.25
 """Time between two checks for new subscribers while no message is published."""
+_MOST_OPEN: Final = 256
+"""Connections at which all are ended: the scanner's port needs descriptors too. Subscribers connect again."""
+_PAUSE_S: Final = 5.0
+"""Time after that without new ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,10 +73,11 @@ class Publisher:
             self._socket.curve_publickey, self._socket.curve_secretkey = pair
             self._socket.curve_server = True
         self._socket.ipv6 = "[" in address
+        self._changes = self._monitor()
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
-            self._socket.close()
+            self._close_sockets()
             self._release()
             raise ConfigurationError(f"results cannot be published on {address}: {error}") from error
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -78,6 +85,8 @@ class Publisher:
         self.dropped = 0
         self.failed = 0
         self._subscriptions: set[bytes] = set()
+        self._open: set[int] = set()
+        self._paused_until: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -138,9 +147,25 @@ class Publisher:
             self._authenticator.stop()
             self._context.term()
 
+    def _monitor(self) -> zmq.Socket[bytes]:
+        """Return a socket that receives an event of each connection of :attr:`_socket`."""
+        # The thread of libzmq would wait for the reader of a queue with an end.
+        changes: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        changes.setsockopt(zmq.RCVHWM, 0)
+        address = f"inproc://connections-{id(self)}"
+        self._socket.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        changes.connect(address)
+        return changes
+
+    def _close_sockets(self) -> None:
+        self._socket.disable_monitor()
+        self._changes.close(linger=0)
+        self._socket.close()
+
     def _run(self) -> None:
         while True:
             self._update_subscribers()
+            self._limit_connections()
             try:
                 waiting = self._queue.get(timeout=_UPDATE_S)
             except queue.Empty:
@@ -154,7 +179,7 @@ class Publisher:
                 self._socket.send_multipart([topic, packed])
             except Exception as error:  # what one client sent must not end the stream of all
                 self._fail(topic, error)
-        self._socket.close()
+        self._close_sockets()
 
     def _update_subscribers(self) -> None:
         """Receive changes of subscriptions: 1 (begins) or 0 (ends), then the beginning of a topic."""
@@ -163,6 +188,25 @@ class Publisher:
                 # Other topics are not stored: a subscriber may invent any number of them.
                 if any(topic.startswith(change[1:]) for topic in _RESULTS):
                     (self._subscriptions.add if change[0] else self._subscriptions.discard)(change[1:])
+
+    def _limit_connections(self) -> None:
+        """End all connections where there are too many: libzmq has no limit, and ends none by itself."""
+        with suppress(zmq.ZMQError):  # nothing is there, or the port is taken meanwhile
+            while self._changes.poll(0):
+                event = recv_monitor_message(self._changes)
+                change = self._open.add if event["event"] == zmq.EVENT_ACCEPTED else self._open.discard
+                change(event["value"])  # the descriptor
+            if self._paused_until is None and len(self._open) >= _MOST_OPEN:
+                self._paused_until = time.monotonic() + _PAUSE_S
+                self._socket.unbind(self.address)
+                _log.warning(
+                    "%d connections to %s are too many; all are ended, and new ones accepted in %g s",
+                    len(self._open), self.address, _PAUSE_S,
+                )  # fmt: skip
+            elif self._paused_until is not None and time.monotonic() >= self._paused_until:
+                self._socket.bind(self.address)
+                self._open.clear()
+                self._paused_until = None
 
     def _fail(self, topic: bytes, error: Exception) -> None:
         self.failed += 1

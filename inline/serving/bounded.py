@@ -12,6 +12,8 @@ from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import Any, BinaryIO, Final, cast
 
+from inline.emit.addresses import accepted
+
 _HEADER_BYTES: Final = 1 << 14
 """Of the headers of a request; http.server alone would hold 100 lines of 64 KiB."""
 
@@ -35,6 +37,10 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__(listening.getsockname()[:2], handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        return accepted(self.socket)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Take a connection unless there are too many."""

@@ -19,6 +19,7 @@ import struct
 import sys
 from typing import Any
 
+from inline.data.descriptors import hold_standard_descriptors
 from inline.data.errors import MyostreamError
 from inline.mrd.protocol import MessageId
 from inline.serving.logs import log_to_stderr
@@ -51,6 +52,7 @@ def mapping(connection: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Connect to the Gadgetron that listens on a port of this host, and serve its chain."""
+    hold_standard_descriptors()
     given = sys.argv[1:] if arguments is None else arguments
     if not given or not given[0].isdigit():
         print("usage: python -m inline.serving.gadgetron PORT", file=sys.stderr)

@@ -13,6 +13,7 @@ import math
 import os
 import queue
 import re
+import sys
 import threading
 import time
 import traceback
@@ -219,7 +220,8 @@ class _Stderr(io.TextIOBase):
     """Standard error without the lock of ``sys.stderr``, on which the end of the program would wait."""
 
     def write(self, text: str) -> int:
-        data = text.encode("utf-8", "backslashreplace")
+        # Closed at the start: its descriptor may be that of a connection, as Gadgetron's package opens one.
+        data = b"" if sys.__stderr__ is None else text.encode("utf-8", "backslashreplace")
         with suppress(OSError):  # nobody reads it
             while data:
                 data = data[os.write(_STDERR, data) :]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
+import socket
 import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from http.client import HTTPException
+from contextlib import contextmanager, suppress
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler, request_commitment
 from inline.settings import DicomDestination
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
+_REQUEST_S: Final = 120.0
+"""Time for a request with its answer; the watchdog of the node waits longer for a sign of life."""
 _REPORT_S: Final = 1.0
 """Time for a report on storage commitment on the association of its request; most open one of their own."""
 _MOST_ANSWER: Final = 1 << 20
@@ -48,6 +52,19 @@ class Transport(Protocol):
     def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files in their order; yield for each why it was not stored, empty where it was."""
         ...
+
+
+def waits_of_at_most(seconds: float) -> tuple[Any, Callable[[Event], None]]:
+    """Return a handler for associations that are requested: no sending or receiving waits longer.
+
+    The time limits of pynetdicom hold between messages; an archive that stops within one, or takes no bytes,
+    would hold its sender for ever.
+    """
+
+    def bound(event: Event) -> None:
+        event.assoc.dul.socket.socket.settimeout(seconds)  # type: ignore[union-attr]
+
+    return evt.EVT_CONN_OPEN, bound
 
 
 class StoreTransport:
@@ -155,7 +172,9 @@ class StoreTransport:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         for kind, syntax in kinds:
             entity.add_requested_context(kind, syntax)
-        handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report_handler(reported))] if reported else []
+        handlers: list[Any] = [waits_of_at_most(_TIMEOUT_S)]
+        if reported:
+            handlers.append((evt.EVT_N_EVENT_REPORT, report_handler(reported)))
         association = entity.associate(
             wanted.host,
             wanted.port,
@@ -197,15 +216,54 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Refuse the redirect."""
 
 
+class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Handler of HTTP and HTTPS whose requests can be limited in time, however slowly the answer comes."""
+
+    _socket: socket.socket | None = None
+
+    def do_open(self, http_class: Any, req: Any, **arguments: Any) -> HTTPResponse:
+        """Send the request, as the handlers of the library do."""
+        handler = self
+
+        class Connection(http_class):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                handler._socket = self.sock
+
+        return super().do_open(cast(Any, Connection), req, **arguments)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Break off the connection of a request in the block after this time.
+
+        Raises:
+            TimeoutError: the time is over at the end of the block: what was read may not be all.
+        """
+        timer = threading.Timer(seconds, self._break_off)
+        timer.daemon = True
+        timer.start()
+        end = monotonic() + seconds
+        try:
+            yield
+        finally:
+            timer.cancel()
+        if monotonic() >= end:
+            raise TimeoutError
+
+    def _break_off(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # not the method of TLS, which changes what the reading thread uses
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 class WebTransport:
     """STOW-RS user."""
 
     def __init__(self, destination: DicomDestination, context: ssl.SSLContext) -> None:
         """Set destination and TLS."""
         self._destination = destination
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=context), _NoRedirects()
-        )
+        self._connections = _Connections(context=context)
+        self._opener = urllib.request.build_opener(self._connections, _NoRedirects())
 
     def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send each file as a request of its own; see :class:`Transport`."""
@@ -232,7 +290,10 @@ class WebTransport:
             headers=self._headers(boundary),
             method="POST",
         )
-        with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+        with (
+            self._connections.limited(_REQUEST_S),
+            self._opener.open(request, timeout=_TIMEOUT_S) as response,
+        ):
             body = response.read(_MOST_ANSWER)
             if response.status != 200:  # 202: stored with remarks, or not at all
                 return f"it answered with status {response.status}"

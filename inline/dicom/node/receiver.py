@@ -37,7 +37,7 @@ from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
 from inline.dicom.write.source import UID_FORM
-from inline.emit.addresses import admitted, host_port
+from inline.emit.addresses import accepted, admitted, host_port
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -340,7 +340,11 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
     class Server(ThreadedAssociationServer):
         def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
             """Accept a connection; its thread does the TLS handshake, at its first reading."""
-            connection, address = cast(socket.socket, self.socket).accept()
+            try:
+                connection, address = accepted(cast(socket.socket, self.socket))
+            except OSError as error:
+                _log.warning("a connection cannot be accepted: %s", error)
+                raise
             connection.settimeout(_TIMEOUT_S)
             if self.ssl_context is not None:
                 connection = self.ssl_context.wrap_socket(

@@ -137,3 +137,26 @@ def test_destinations():
     assert "'OTHER'" in found[1].advice
     assert "is not reached" in found[2].text
     assert all("nothing was sent" in each.text for each in found[3:])
+
+
+def test_a_destination_that_stops_within_its_acceptance_is_a_problem(monkeypatch):
+    pytest.importorskip("pynetdicom")
+    monkeypatch.setattr(network, "_PATIENCE_S", 1.0)
+    opened, found = [], []
+    with socket.create_server(("127.0.0.1", 0)) as archive:
+
+        def serve():
+            opened.extend(archive.accept()[0] for _ in range(2))  # the first one is closed at once
+            opened[1].sendall(bytes.fromhex("0200 000000b8 0001 0000"))  # of an A-ASSOCIATE-AC
+
+        threading.Thread(target=serve, daemon=True).start()
+        targets = [target(archive.getsockname()[1])]
+        checks = threading.Thread(
+            target=lambda: found.extend(network.destinations(targets, "MYOSTREAM")), daemon=True
+        )
+        checks.start()
+        checks.join(15)
+        for each in opened:
+            each.close()
+    assert [each.verdict for each in found] == [Verdict.PROBLEM]
+    assert "no association" in found[0].text

@@ -1,5 +1,7 @@
 import ipaddress
 import socket
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -36,3 +38,58 @@ def test_an_address_is_bound_in_its_family(host, callers):
         listening.listen()
         for each in callers:
             socket.create_connection((each, listening.getsockname()[1]), timeout=5).close()
+
+
+SHORT = """
+import os, resource, socket, sys, threading, time
+from inline.serving.page.board import Board
+from inline.serving.page.web import Access, PageServer, Streams
+
+def page():
+    listening = socket.create_server(("127.0.0.1", 0))
+    return PageServer(listening, Streams(Board()), Access())
+
+def node():
+    from pynetdicom import AE
+    from inline.dicom.node.receiver import _server_class
+    from inline.settings import DicomSettings
+    entity = AE("NODE")
+    entity.add_supported_context("1.2.840.10008.1.1")
+    kind = _server_class(DicomSettings(), lambda: None)
+    return entity.make_server(("127.0.0.1", 0), server_class=kind)
+
+server = {"page": page, "node": node}[sys.argv[1]]()
+threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+client = socket.socket()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+client.connect(server.server_address[:2])
+begun = time.process_time()
+time.sleep(2)
+used = time.process_time() - begun
+assert used < 0.1, used
+for each in held:
+    os.close(each)
+client.settimeout(10)
+if sys.argv[1] == "page":
+    client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    assert client.recv(100).startswith(b"HTTP/1.0 200")
+else:
+    client.sendall(b"\\x06\\x00\\x00\\x00\\x00\\x04" + bytes(4))  # a release, before any association
+    assert client.recv(100)[:1] == b"\\x07"  # abort
+print("served", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("server", ["page", "node"])
+def test_a_server_without_descriptors_waits_for_one_without_spinning(server):
+    if server == "node":
+        pytest.importorskip("pynetdicom")
+    made = subprocess.run([sys.executable, "-c", SHORT, server], capture_output=True, text=True, timeout=60)
+    assert made.stdout == "served\n", made.stderr

@@ -1,7 +1,9 @@
 """Subscribers that are slow, absent or strange."""
 
 import logging
+import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import msgpack
@@ -13,6 +15,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
+from inline.emit import publisher as publisher_module
 from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
 
 
@@ -28,6 +31,13 @@ def result():
         labels=np.zeros((8, 8), np.uint8),
         contours=None,
     )
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def becomes(publisher, *, subscribed):
@@ -148,6 +158,50 @@ def test_results_on_an_ipv6_address_are_received(result):
     assert receiver.poll(10_000)
     assert decode(receiver.recv_multipart())["session"] == "a"
     receiver.close(linger=0)
+    publisher.close()
+
+
+def refuses(address):
+    try:
+        socket.create_connection(address, 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_too_many_connections_are_ended_and_subscribers_come_back(host, result, monkeypatch, caplog):
+    """Those that send nothing, as of a program that forgets them, would use up the descriptors."""
+    monkeypatch.setattr(publisher_module, "_MOST_OPEN", 8)
+    monkeypatch.setattr(publisher_module, "_PAUSE_S", 1.0)
+    publisher = Publisher(f"tcp://{host}:*")
+    subscriber = subscribe(publisher.address)
+    assert becomes(publisher, subscribed=True)
+    address = host.strip("[]"), int(publisher.address.rpartition(":")[2])
+    silent = [socket.create_connection(address) for _ in range(7)]
+    wait_for(lambda: refuses(address))
+    for each in silent:
+        each.settimeout(10)
+        with each, suppress(ConnectionResetError):
+            while each.recv(1 << 16):  # greeting and end
+                pass
+    wait_for(lambda: not refuses(address))
+    end = time.monotonic() + 20
+    while not subscriber.poll(100) and time.monotonic() < end:
+        publisher.publish(result, session="again")
+    assert decode(subscriber.recv_multipart())["session"] == "again"
+    subscriber.close(linger=0)
+    publisher.close()
+    (text,) = [each.getMessage() for each in caplog.records]
+    assert text.startswith(f"8 connections to {publisher.address} are too many; all are ended")
+
+
+def test_connections_that_end_are_not_counted():
+    publisher = Publisher("tcp://127.0.0.1:*")
+    address = "127.0.0.1", int(publisher.address.rpartition(":")[2])
+    for _ in range(600):
+        assert not refuses(address)
+    wait_for(lambda: not publisher._open)
     publisher.close()
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -395,3 +396,60 @@ def test_what_is_logged_before_the_process_ends_at_once_is_written():
     )
     assert ended.returncode == 0
     assert ended.stderr.endswith(" WARNING inline.serving.signals 1 threads hang and are left: network 1\n")
+
+
+@contextmanager
+def closed(redirections, *arguments):
+    """A process that starts without some of the descriptors 0, 1 and 2."""
+    command = ["bash", "-c", f'exec "$0" "$@" {redirections}', sys.executable, *arguments]
+    with subprocess.Popen(command) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_without_standard_error_the_log_goes_into_no_connection():
+    """The first sockets of the process would take the numbers of the closed descriptors."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = probe.getsockname()
+    arguments = ("-m", "inline", "serve", "--port", str(address[1]), "--engine", "torch")
+    with closed("<&- >&- 2>&-", *arguments) as process:
+        end = time.monotonic() + 60
+        while True:
+            with suppress(ConnectionRefusedError):
+                opened = [socket.create_connection(address) for _ in range(4)]
+                break
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        links = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
+        assert links[2] == "/dev/null"
+        assert not any("socket" in each for each in links)
+        for each in opened[1:]:
+            each.close()  # of each, the log has a line
+        with opened[0] as connection:
+            connection.sendall(encode(Close()))
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert received == encode(Close())
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_module_of_a_chain_without_standard_error_sends_no_log():
+    """Gadgetron's package connects before this program is imported."""
+    with socket.create_server(("127.0.0.1", 0)) as gadgetron:
+        code = (
+            "import socket, sys\n"
+            "connection = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+            "from inline.serving.logs import log_to_stderr\n"
+            "from inline.settings import LogSettings\n"
+            "import logging\n"
+            "with log_to_stderr(LogSettings()):\n"
+            "    logging.getLogger('inline').warning('a line')\n"
+            "connection.sendall(b'%d' % connection.fileno())\n"
+        )
+        with closed("2>&-", "-c", code, str(gadgetron.getsockname()[1])) as process:
+            connection = gadgetron.accept()[0]
+            with connection:
+                assert b"".join(iter(lambda: connection.recv(1 << 16), b"")) == b"2"
+            assert process.wait(timeout=30) == 0

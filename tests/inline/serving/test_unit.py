@@ -82,6 +82,16 @@ def test_odd_paths_are_quoted(word, read):
     assert value("ExecStart", unit_text([word])).startswith(f"{read} serve")
 
 
+@PROGRAMS
+def test_an_address_may_come_minutes_after_the_start(program):
+    """By DHCP, or where the switch needs its time; without it, each start fails at once."""
+    text = unit_text(["/x"], program)
+    assert "network-online.target" in value("After", text).split()
+    assert value("Wants", text) == value("After", text)  # else systemd may not start the target
+    attempts_s = int(value("RestartSec", text)) * int(value("StartLimitBurst", text))
+    assert 300 <= attempts_s < int(value("StartLimitIntervalSec", text))
+
+
 def test_an_installation_that_the_service_cannot_see_is_refused():
     with pytest.raises(ConfigurationError, match="install myostream elsewhere, such as in /opt"):
         installed_command(Path("/home/someone/.venv/bin/python"))

@@ -1,9 +1,13 @@
 """A node in this process, with an engine that returns at once, and archives for it to send to."""
 
 import copy
+import shutil
+import socket
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
@@ -69,6 +73,36 @@ class Archive:
         return {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": self.port, **others}
 
 
+@contextmanager
+def stopping(port, stops_at, takes=1 << 30):
+    """A way to an archive, for one connection, that stops within a message without closing; its own port.
+
+    ``stops_at``: message of the archive that it passes on by half, counted from 1; ``takes``: bytes that it
+    takes of the sender.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as opened:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def serve():
+            near = opened.enter_context(listening.accept()[0])
+            far = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+            def forth(left=takes):
+                while left > 0 and (data := near.recv(min(left, 1 << 16))):
+                    left -= len(data)
+                    far.sendall(data)
+
+            threading.Thread(target=forth, daemon=True).start()
+            for number in count(1):
+                data = far.recv(1 << 16)
+                near.sendall(data[: len(data) // 2] if number == stops_at else data)
+                if number == stops_at or not data:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
 @pytest.fixture
 def archive():
     made = Archive()
@@ -113,6 +147,34 @@ def simulated():
 def scanned(simulated):
     """Objects of one slice: MOLLI, T2-prep, and a map of the scanner."""
     return [*scanner.classic(simulated[1]), *scanner.map_series(simulated[0])]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for localhost that is its own authority, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    file, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", str(key), "-out", str(file), "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return file, key
 
 
 @contextmanager

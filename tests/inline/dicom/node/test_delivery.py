@@ -3,6 +3,7 @@
 import copy
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from inline.dicom.node import delivery
 from inline.settings import DicomDestination
 
 from .. import scanner
-from .conftest import Archive, send, wait_for
+from .conftest import Archive, send, stopping, wait_for
 
 ENDED, SILENT = "it ended the association", "it does not answer"
 
@@ -83,6 +84,28 @@ def test_an_archive_that_ends_each_association_late_is_left_until_the_next_attem
     breaking.aborted, breaking.silent_s = (1, 2, 3, 4, 5), 0.6
     assert list(transport(breaking).send(files)) == [ENDED] * 5
     assert breaking.associations == 2
+
+
+@pytest.mark.parametrize(("stops_at", "takes"), [(1, 1 << 30), (2, 1 << 30), (0, 100_000)])
+def test_an_archive_that_stops_within_a_message_is_left_until_the_next_attempt(
+    archive, files, monkeypatch, stops_at, takes
+):
+    """It sends half of its acceptance or of its response, or takes no more bytes of an object."""
+    monkeypatch.setattr(delivery, "_TIMEOUT_S", 1.0)
+    large = dcmread(files[0])
+    large.Rows = large.Columns = 2048  # more than the buffers of a connection hold
+    large.PixelData = bytes(2 * 2048 * 2048)
+    large.save_as(files[0])
+    found = []
+    with stopping(archive.port, stops_at, takes) as port:
+        transport = delivery.StoreTransport(
+            DicomDestination(**{**archive.destination(), "port": port}), "MYOSTREAM", None
+        )
+        sender = threading.Thread(target=lambda: found.extend(transport.send(files[:1])), daemon=True)
+        sender.start()
+        sender.join(15)
+        assert not sender.is_alive()
+    assert found in ([SILENT], [ENDED])
 
 
 def test_the_kinds_of_objects_are_read_once(breaking, files, monkeypatch):
@@ -180,3 +203,37 @@ def test_a_removed_file_does_not_count_as_silence_of_a_web_service(files):
         "its file cannot be read any more",
         "it does not answer (URLError)",
     ]
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"], ids=["headers", "body"]
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_a_web_service_that_answers_bit_by_bit_is_left_until_the_next_attempt(
+    files, monkeypatch, start, tls, certificate
+):
+    monkeypatch.setattr(delivery, "_REQUEST_S", 1.0)
+    ended, found = threading.Event(), []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            connection = listening.accept()[0]
+            with context.wrap_socket(connection, server_side=True) if tls else connection as near:
+                threading.Thread(target=lambda: [*iter(lambda: near.recv(1 << 16), b"")], daemon=True).start()
+                near.sendall(start)
+                while not ended.wait(0.1):
+                    near.sendall(b"x")
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http{'s' * tls}://localhost:{listening.getsockname()[1]}"
+        web = delivery.WebTransport(
+            DicomDestination(name="web", url=url), ssl.create_default_context(cafile=certificate[0])
+        )
+        sender = threading.Thread(target=lambda: found.extend(web.send(files[:1])), daemon=True)
+        sender.start()
+        sender.join(15)
+        ended.set()
+        assert not sender.is_alive()
+    assert found[0].startswith("it does not answer (")

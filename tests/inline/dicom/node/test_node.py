@@ -2,7 +2,6 @@ import copy
 import errno
 import json
 import logging
-import shutil
 import socket
 import sqlite3
 import ssl
@@ -650,34 +649,6 @@ def test_results_go_to_a_dicomweb_service(running, stow, scanned):
         wait_for(lambda: len(stow.stored) >= OBJECTS)
     assert len(set(uids(stow.stored))) == OBJECTS
     assert set(stow.requests) == {("/dicom-web/studies", "Basic YTpi", "multipart/related")}
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A certificate for localhost that is its own authority, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    file, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-keyout", str(key), "-out", str(file), "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return file, key
 
 
 def test_tls_both_ways(running, certificate, scanned):

@@ -1,0 +1,35 @@
+"""Programs that start without standard input, output or error."""
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import errno, os, socket
+from inline.data.descriptors import hold_standard_descriptors
+hold_standard_descriptors()
+assert socket.socket().fileno() > 2
+closed = [os.path.samefile(f"/proc/self/fd/{number}", os.devnull) for number in range(3)]
+assert not closed[0] or os.read(0, 1) == b""
+assert not closed[2] or os.write(2, b"log") == 3
+if closed[1]:
+    try:
+        os.write(1, b"result")
+    except OSError as error:
+        assert error.errno == errno.EBADF
+    else:
+        raise AssertionError("a result is lost without an error")
+raise SystemExit(10 + sum(closed))
+"""
+
+
+@pytest.mark.parametrize(
+    ("redirections", "held"), [("", 0), ("2>&-", 1), (">&- 2>&-", 2), ("<&- >&- 2>&-", 3)]
+)
+def test_each_closed_descriptor_is_held(redirections, held):
+    command = ["bash", "-c", f'exec "$0" -c "$1" {redirections}', sys.executable, CODE]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as made:
+        assert made.wait(timeout=60) == 10 + held
