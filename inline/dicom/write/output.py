@@ -181,6 +181,9 @@ def finished(dataset: Dataset) -> Dataset:
     """Return an image output with its body part, and with deterministic UIDs of its dimensions."""
     # The heart is not paired: the standard then requires no laterality.
     dataset.BodyPartExamined = "HEART"
+    for shared in dataset.get("SharedFunctionalGroupsSequence", ()):
+        # highdicom states 1 mm for a single plane, by which readers would compute volumes.
+        shared.PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
     if "DimensionOrganizationSequence" in dataset:
         uid = derived_uid("dimensions", str(dataset.SOPInstanceUID))
         dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid

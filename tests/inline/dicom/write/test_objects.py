@@ -105,6 +105,14 @@ def test_a_segmentation_lies_on_the_pixels_of_its_source(sources, written):
         assert [each.SegmentLabel for each in made.SegmentSequence] == ["LV cavity", "LV myocardium"]
 
 
+def test_a_single_plane_has_the_thickness_of_its_source_and_no_distance_to_others(sources, written):
+    """Readers compute volumes with SpacingBetweenSlices; where it is absent, with SliceThickness."""
+    for made in [*of_kind(written, "Segmentation"), *of_kind(written, "Parametric Map")]:
+        (measures,) = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert measures.SliceThickness == sources[0].images.plane().thickness == 8.0
+        assert "SpacingBetweenSlices" not in measures
+
+
 def test_outputs_refer_to_every_source_image(sources, written):
     maps, segmentations = of_kind(written, "Parametric Map"), of_kind(written, "Segmentation")
     for each, *objects in zip(sources, maps, segmentations, strict=False):
