@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from inline.dicom.write.codes import NO_UNIT, QUANTITIES, UNITS
+from inline.dicom.write.codes import HEART, NO_UNIT, QUANTITIES, UNITS
 from inline.dicom.write.output import DicomSource, OutputSource, common, finished
 from inline.emit.overlay import WINDOW_MS
 
@@ -84,4 +85,8 @@ def placed_map(
         series_description=f"{name} map (myostream)",
         **common(kind, source),
     )
+    # Optional in the standard; dcmqi and 3D Slicer's reader, which uses it, do not read a map without it.
+    anatomy = Dataset()
+    anatomy.FrameLaterality, anatomy.AnatomicRegionSequence = "U", [CodedConcept.from_code(HEART)]
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
     return finished(made)

@@ -113,6 +113,15 @@ def test_a_single_plane_has_the_thickness_of_its_source_and_no_distance_to_other
         assert "SpacingBetweenSlices" not in measures
 
 
+def test_a_map_states_the_anatomy_of_its_frame(written):
+    """PS3.3 C.7.6.16.2.8, with the code of BodyPartExamined HEART (PS3.16 annex L)."""
+    for made in of_kind(written, "Parametric Map"):
+        (anatomy,) = made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+        (region,) = anatomy.AnatomicRegionSequence
+        assert (made.BodyPartExamined, anatomy.FrameLaterality) == ("HEART", "U")
+        assert (region.CodeValue, region.CodingSchemeDesignator) == ("80891009", "SCT")
+
+
 def test_outputs_refer_to_every_source_image(sources, written):
     maps, segmentations = of_kind(written, "Parametric Map"), of_kind(written, "Segmentation")
     for each, *objects in zip(sources, maps, segmentations, strict=False):
