@@ -20,7 +20,7 @@ from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.dicom.write import codes as concepts
 from inline.dicom.write.capture import capture
-from inline.dicom.write.output import DicomSource, stated
+from inline.dicom.write.output import DicomSource, instance_number, part, stated
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
@@ -73,15 +73,32 @@ class EcvSource:
         return self.result.native.slice_index
 
     @property
+    def ordinal(self) -> int:
+        """Number of the ECV, from 0, among those of its slice in both source series."""
+        return sum(each.ordinal for each in self.slices)
+
+    @property
+    def part(self) -> str:
+        """Slice, and which of its results, as series descriptions state it."""
+        return part(self.slice_index, self.ordinal)
+
+    @property
     def instance_number(self) -> int:
         """Number of the outputs in their series: two post-contrast times of a native slice have one each."""
-        return _INSTANCES * (self.result.post.series_index if self.result.post else 0) + self.slice_index + 1
+        series = self.result.post.series_index if self.result.post else 0
+        return _INSTANCES * series + instance_number(self.slice_index, self.ordinal)
+
+    @property
+    def states(self) -> str:
+        """Which source series is native and which post-contrast, by their numbers."""
+        numbers = [each.series_number for each in self.slices]
+        return ", post-contrast ".join([f"native series {numbers[0]}", *map(str, numbers[1:])])
 
     @property
     def name(self) -> str:
         """Name of the slice position; nothing of the patient is in it."""
-        post = f" and {self.result.post.series_index}" if self.result.post else ""
-        return f"series {self.result.native.series_index}{post} slice {self.slice_index} ECV"
+        series = " and ".join(str(each.series_number) for each in self.slices)
+        return f"series {series} {self.part} ECV"
 
     @property
     def key(self) -> str:
@@ -119,6 +136,7 @@ def ecv_map(source: EcvSource) -> Dataset:
     result, known = source.result, source.result.haematocrit is not None
     values = result.ecv if known else result.partition
     assert values is not None
+    named = "ECV" if known else "Partition coefficient"
     made = placed_map(
         "ECV map",
         source,
@@ -127,13 +145,10 @@ def ecv_map(source: EcvSource) -> Dataset:
         unit=concepts.UNITS["%"] if known else concepts.NO_UNIT,
         window=ECV_WINDOW if known else PARTITION_WINDOW,
         others=source.others,
+        title=f"{named} map",
     )
     made.CodingSchemeIdentificationSequence = [concepts.private_scheme()]
-    post = f", post-contrast {result.post.series_index}" if result.post else ""
-    named = "ECV in %" if known else "Partition coefficient"
-    made.ContentDescription = f"{named}, native series {result.native.series_index}{post}"
-    if not known:
-        made.SeriesDescription = "Partition coefficient map (myostream)"
+    made.ContentDescription = f"{named}{' in %' if known else ''}, {source.states}"
     return made
 
 
@@ -191,17 +206,16 @@ def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations
             measurements=measurements or None,
         )
         if not place:
-            with_texts(group, [*_origin(values), *texts(values)])
+            with_texts(group, [*_origin(source, values), *texts(values)])
         yield group
 
 
-def _origin(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
+def _origin(source: EcvSource, values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
     """Yield the source of the haematocrit and which slice is native as texts with their concepts."""
     if origin := values["haematocrit_source"]:
         yield concepts.HAEMATOCRIT_SOURCE, origin
-    if post := values["post_contrast"]:
-        series = f"native series {values['native']['series_index']}, post-contrast {post['series_index']}"
-        yield concepts.ENHANCEMENT, f"{series} ({values['pairing']})"
+    if source.post:
+        yield concepts.ENHANCEMENT, f"{source.states} ({values['pairing']})"
 
 
 def _measurements(region: Mapping[str, Any]) -> Iterator[Measurement]:

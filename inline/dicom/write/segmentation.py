@@ -45,7 +45,7 @@ def segmentation(source: DicomSource) -> Dataset:
         omit_empty_frames=True,
         content_label="LV_MYOCARDIUM",
         content_description="LV cavity and myocardium",
-        series_description=f"{source.described} LV contours (myostream)",
+        series_description=f"{source.described} LV contours, {source.part} (myostream)",
         **common("segmentation", source),
     )
     return finished(made)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_a_map_holds_ecv_in_percent_in_the_place_of_the_native_slice(slices):
     }
     assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == expected
     assert made.StudyInstanceUID == scanner.STUDY
-    assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map (myostream)")
+    assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map, slice 0 (myostream)")
 
 
 def test_the_numbers_of_a_report_are_those_of_the_record(slices):
@@ -100,9 +101,13 @@ def test_the_numbers_of_a_report_are_those_of_the_record(slices):
 
 def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_their_own(slices):
     first = examined(slices)[0]
-    other = replace(first, post=replace(first.post, series_index=65535))
     source = source_of(first, slices)
-    made = [ecv_map(replace(source, result=each)) for each in (first, other)]
+    images = [deepcopy(each) for each in source.post.images.datasets]
+    for each in images:
+        each.SeriesNumber = 65535
+    post = replace(source.post, images=replace(source.post.images, datasets=tuple(images)))
+    other = EcvSource(replace(first, post=replace(first.post, series_index=65535)), source.native, post)
+    made = [ecv_map(each) for each in (source, other)]
     assert [each.ContentDescription for each in made] == [
         "ECV in %, native series 1, post-contrast 3",
         "ECV in %, native series 1, post-contrast 65535",
@@ -111,6 +116,15 @@ def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_the
     _, found = next(iter(values_by_region(ecv_report([source])).values()))
     state = dict(found)["Native or post-contrast, and the source of that"]
     assert state == f"native series 1, post-contrast 3 ({first.pairing})"
+
+
+def test_a_repeated_slice_of_one_series_has_numbers_and_names_of_its_own(slices):
+    source = source_of(examined(slices)[0], slices)
+    again_post = replace(source, post=replace(source.post, ordinal=1))
+    assert again_post.instance_number == source.instance_number + 1000
+    first, second = (values_by_region(ecv_report([each])) for each in (source, again_post))
+    assert set(first).isdisjoint(second)
+    assert "series 1 and 3 slice 0 result 2 ECV global" in second
 
 
 def test_a_z_score_is_in_the_report(slices):
@@ -137,7 +151,7 @@ def test_without_haematocrit_map_and_report_state_the_partition_coefficient(slic
     assert stored[48, 48 + 23] == pytest.approx(phantom.PARTITION, abs=1e-3)
     mapping = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
-    assert made.SeriesDescription == "Partition coefficient map (myostream)"
+    assert made.SeriesDescription == "Partition coefficient map, slice 0 (myostream)"
     numbers, texts = values_by_region(ecv_report([source]))["series 1 and 3 slice 0 ECV global"]
     assert not any(name in ("Extracellular volume fraction", "Hematocrit") for name, _ in numbers)
     assert ("Quality flag", "no-haematocrit") in texts

@@ -32,6 +32,8 @@ from .. import scanner
 from .conftest import read_sources, save
 
 ALL = ("map", "segmentation", "report", "capture")
+UID = 0x0040A124
+"""Value of an item of a report that is a UID."""
 KNOWN = ("Segmentation", "ParametricMap", "SCImage", "ComprehensiveSR")
 
 
@@ -199,7 +201,7 @@ def test_a_report_states_contrast_state_ranges_and_origin(source):
 def test_series_descriptions_state_native_or_post_contrast(source, state, named):
     result = replace(source.result, enhancement=state and Enhancement(state))
     written = write_objects([replace(source, result=result)], ALL).objects
-    kinds = ("map", "LV contours", "contours", "values")
+    kinds = ("map, slice 0", "LV contours, slice 0", "contours", "values")
     assert {each.SeriesDescription for each in written} == {f"{named} {kind} (myostream)" for kind in kinds}
     assert len({each.SeriesInstanceUID for each in written}) == len(ALL)
 
@@ -410,6 +412,65 @@ def test_a_map_in_the_series_of_its_images_has_objects_of_its_own(tmp_path, ring
     objects = write_objects(sources, ALL).objects
     assert len(objects) == 7
     assert len({each.SOPInstanceUID for each in objects}) == 7
+
+
+def test_maps_and_segmentations_of_several_slices_are_series_of_their_own(written):
+    """OHIF 3.13 makes one display set of the Parametric Maps or Segmentations of a series, and shows one."""
+    series = {}
+    for each in written:
+        series.setdefault(str(each.SeriesInstanceUID), []).append(each)
+    shown = [members for members in series.values() if "Capture" not in members[0].SOPClassUID.name]
+    assert [len(members) for members in shown] == [1] * 5
+    assert len({members[0].SeriesDescription for members in shown}) == 5
+    assert len(series) == 6
+
+
+@pytest.mark.parametrize("beside", ["map", "repetition"])
+def test_two_results_of_a_slice_in_one_series_are_told_apart(beside, tmp_path, ring_engine, provenance):
+    simulated, images = scanner.examination(1, size=96)
+    molli = scanner.series_of(scanner.classic(images), 1)
+    (own,) = scanner.map_series(simulated, number=1)
+    more = [own] if beside == "map" else deepcopy(molli)
+    for number, each in enumerate(more, start=len(molli) + 1):
+        each.InstanceNumber = number
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = derived_uid(f"image {number}")
+        each.AcquisitionTime = f"1016{number % 60:02d}"
+        each.PixelData = (each.pixel_array + np.uint16(1)).tobytes()  # no copy
+
+    def made(datasets, folder):
+        (examination,) = open_dicom(save(datasets, folder)).examinations()
+        results = [Pipeline(ring_engine).process(each) for each in examination.series]
+        return write_examination(examination, results, provenance, ALL).objects
+
+    (tmp_path / "alone").mkdir()
+    alone, both = made(molli, tmp_path / "alone"), made([*molli, *more], tmp_path)
+    (report_both,) = [each for each in both if each.Modality == "SR"]
+    segmentations = [each for each in both if each.Modality == "SEG"]
+    assert len(segmentations) == 2
+    tracked = [[item.TrackingUID for item in each.SegmentSequence] for each in segmentations]
+    assert len({uid for uids in tracked for uid in uids}) == 4
+    found = values_by_region(report_both)
+    assert len([name for name in found if name.endswith("global")]) == 2
+    assert set(found) > set(values_by_region(alone[-1]))
+    uids = [str(each.value) for each in report_both.ContentSequence[-1].iterall() if each.tag == UID]
+    assert len(uids) == len(set(uids)) == len(found)
+    captures = [each for each in both if "Capture" in each.SOPClassUID.name]
+    assert {each.InstanceNumber for each in captures} == {1, 1001}
+    descriptions = sorted(each.SeriesDescription for each in both if "Parametric" in each.SOPClassUID.name)
+    assert [("scanner's map" in each) for each in descriptions] == [False, beside == "map"]
+    assert len(set(descriptions)) == 2
+    # The first one is tracked as before the other one came.
+    (before,) = [each for each in alone if each.Modality == "SEG"]
+    assert [item.TrackingUID for item in before.SegmentSequence] in tracked
+
+
+def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine, provenance):
+    objects = scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 1)
+    for each in objects:
+        each.SeriesNumber = 2005001  # more than the 16 bits of an index
+    sources = read_sources(save(objects, tmp_path), ring_engine, provenance)
+    assert sources[0].result.identity.series_index == 1
+    assert all(name.startswith("series 2005001 slice 0 T1 ") for name in values_by_region(report(sources)))
 
 
 def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engine, provenance):
