@@ -23,7 +23,15 @@ from inline.dicom.write.capture import capture
 from inline.dicom.write.output import DicomSource, instance_number, part, stated
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
-from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
+from inline.dicom.write.report import (
+    algorithm,
+    distinct,
+    document,
+    reported,
+    source_images,
+    texts,
+    with_texts,
+)
 from inline.dicom.write.source import SourceImages
 from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
 from inline.emit.overlay import draw
@@ -175,7 +183,8 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
     """Return ECV by region as structured report; its numbers are those of the records.
 
     Each region is a measurement group with the source images of both slices. The first group of a position
-    also has haematocrit, level, error, flags and notes. A value that the record does not have is left out.
+    also has haematocrit, level, error, flags and notes. A value that the record does not have is left out, as
+    is any other group without a median.
 
     Args:
         sources: slice positions, at least one.
@@ -187,9 +196,8 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 
 def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     values = ecv_record(source.result)
-    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
     origin = values["haematocrit_source"]
-    for place, region in enumerate(regions):
+    for place, region in enumerate(reported(values, "median", "partition_coefficient")):
         measurements = list(_measurements(region))
         if not place and values["haematocrit"] is not None:
             measurements.append(
@@ -219,17 +227,20 @@ def _origin(source: EcvSource, values: Mapping[str, Any]) -> Iterator[tuple[Code
 
 
 def _measurements(region: Mapping[str, Any]) -> Iterator[Measurement]:
-    """Yield ECV, partition coefficient, z-score and size of a region; none where the record has no value."""
+    """Yield size, ECV, partition coefficient and z-score of a region; none where the record has no value.
+
+    The order is that of :mod:`inline.dicom.write.report`.
+    """
     percent, statistics = (
         concepts.UNITS["%"],
         {**concepts.STATISTICS, "standard_error": concepts.STANDARD_ERROR},
     )
     values: list[tuple[str, Code, Code, Code | None]] = [
+        ("pixels", concepts.PIXELS, concepts.PIXEL_UNIT, None),
         *((name, concepts.ECV, percent, modifier) for name, modifier in statistics.items()),
         ("partition_coefficient", concepts.PARTITION, concepts.NO_UNIT, concepts.STATISTICS["median"]),
         ("partition_standard_error", concepts.PARTITION, concepts.NO_UNIT, concepts.STANDARD_ERROR),
         ("z_score", codes.DCM.ZScoreOfMeasurement, concepts.NO_UNIT, None),
-        ("pixels", concepts.PIXELS, concepts.PIXEL_UNIT, None),
     ]
     for name, concept, unit, modifier in values:
         if region.get(name) is not None:

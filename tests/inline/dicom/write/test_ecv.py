@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.data.examination import Haematocrit, HaematocritSource
+from inline.data.examination import EcvRegion, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
@@ -22,7 +22,7 @@ from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import read_sources, save
-from .test_objects import ALL, again, values_by_region
+from .test_objects import ALL, again, in_columns_of_the_first_group, values_by_region
 
 KNOWN = EcvSettings(haematocrit=phantom.HAEMATOCRIT)
 
@@ -134,6 +134,19 @@ def test_a_z_score_is_in_the_report(slices):
     first, *others = values_by_region(made).values()
     assert first[0]["Z-Score of measurement", ""] == 1.25
     assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
+@pytest.mark.parametrize("settings", [KNOWN, EcvSettings()])
+def test_measurements_that_are_missing_shift_no_others(slices, settings):
+    result = examined(slices, settings)[0]
+    first, second, third, *rest = [replace(each, z_score=0.5) for each in result.regions]
+    second = replace(second, z_score=None)
+    third = EcvRegion(third.name, None, None, None, None, None, 0)
+    found = values_by_region(
+        ecv_report([source_of(replace(result, regions=(first, second, third, *rest)), slices)])
+    )
+    assert len(found) == len(result.regions) - 1
+    assert in_columns_of_the_first_group(found)
 
 
 def source_of(result, slices):

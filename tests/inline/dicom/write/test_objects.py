@@ -249,10 +249,31 @@ def test_a_slice_that_was_not_processed_has_its_error_in_the_report(changed, sou
 
 def test_values_that_are_missing_are_left_out(changed):
     source = changed()
-    empty = replace(source.result.regions[1], median=None, q1=None, q3=None, mean=None, sd=None, pixels=0)
-    made = report([changed(regions=(source.result.regions[0], empty))])
-    numbers, _ = values_by_region(made)[f"{source.name} {empty.name}"]
-    assert numbers == {("Number of pixels in region", ""): 0.0}
+    nothing = {"median": None, "q1": None, "q3": None, "mean": None, "sd": None, "pixels": 0}
+    first, second = source.result.regions[:2]
+    found = values_by_region(report([changed(regions=(first, replace(second, **nothing)))]))
+    assert list(found) == [f"{source.name} {first.name}"]
+    # The first group also states what concerns the slice.
+    found = values_by_region(report([changed(regions=(replace(first, **nothing),), confidence=None)]))
+    assert found[f"{source.name} {first.name}"][0] == {("Number of pixels in region", ""): 0.0}
+
+
+def in_columns_of_the_first_group(found):
+    """Whether each group has its measurements in the order of the first one, as 3D Slicer's table has them.
+
+    Its columns are the measurements of the first group, and a row fills them from the left.
+    """
+    first, *others = [list(numbers) for numbers, _ in found.values()]
+    return all(each == first[: len(each)] for each in others)
+
+
+def test_measurements_that_are_missing_shift_no_others(changed, source):
+    regions = [replace(each, z_score=0.5) for each in source.result.regions]
+    regions[1] = replace(regions[1], z_score=None)
+    regions[2] = replace(regions[2], median=None, q1=None, q3=None, mean=None, sd=None, pixels=0)
+    found = values_by_region(report([changed(regions=tuple(regions))]))
+    assert len(found) == len(regions) - 1
+    assert in_columns_of_the_first_group(found)
 
 
 def test_a_slice_beside_its_source_is_reported_and_the_others_are_written(classic_sources):
