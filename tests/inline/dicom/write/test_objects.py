@@ -115,6 +115,24 @@ def test_a_single_plane_has_the_thickness_of_its_source_and_no_distance_to_other
         assert "SpacingBetweenSlices" not in measures
 
 
+def from_cielab(stored):
+    """sRGB of a recommended display colour (PS3.3 C.10.7.1.1), with D65 as in dcmjs (OHIF) and dcmqi."""
+    light, a, b = np.array(stored) / 65535 * (100, 255, 255) - (0, 128, 128)
+    y = (light + 16) / 116
+    lab = np.array([y + a / 500, y, y - b / 200])
+    white = (0.9505, 1.0, 1.089)
+    xyz = np.where(lab > 6 / 29, lab**3, 3 * (6 / 29) ** 2 * (lab - 4 / 29)) * white
+    to_rgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    linear = np.clip(to_rgb @ xyz, 0, 1)
+    return 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def test_segments_have_the_colours_of_the_overlay(written):
+    for made in of_kind(written, "Segmentation"):
+        shown = [from_cielab(each.RecommendedDisplayCIELabValue) for each in made.SegmentSequence]
+        np.testing.assert_allclose(shown, [(255, 64, 64), (64, 224, 96)], atol=2)
+
+
 def test_a_map_states_the_anatomy_of_its_frame(written):
     """PS3.3 C.7.6.16.2.8, with the code of BodyPartExamined HEART (PS3.16 annex L)."""
     for made in of_kind(written, "Parametric Map"):
