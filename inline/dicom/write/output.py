@@ -42,6 +42,11 @@ class OutputSource(Protocol):
         ...
 
     @property
+    def slices(self) -> tuple[DicomSource, ...]:
+        """Slices that the outputs follow from."""
+        ...
+
+    @property
     def provenance(self) -> Provenance:
         """Program, weights and settings."""
         ...
@@ -93,6 +98,11 @@ class DicomSource:
     images: SourceImages
     provenance: Provenance
     ordinal: int = 0
+
+    @property
+    def slices(self) -> tuple[DicomSource, ...]:
+        """This slice alone."""
+        return (self,)
 
     @property
     def quantity(self) -> str:

@@ -60,13 +60,15 @@ def test_a_map_holds_ecv_in_percent_in_the_place_of_the_native_slice(slices):
     )
     position = made.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
     assert [float(each) for each in position] == [float(each) for each in slices[0].images.plane().position]
+    (shown,) = map(again, write_ecv(examined(slices), slices, ("capture",)).objects)
     expected = {
         str(image.SOPInstanceUID)
         for each in slices
         if each.slice_index == 0
         for image in each.images.datasets
     }
-    assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == expected
+    for each in (made, shown):
+        assert {item.ReferencedSOPInstanceUID for item in each.SourceImageSequence} == expected
     assert made.StudyInstanceUID == scanner.STUDY
     assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map, slice 0 (myostream)")
 

@@ -158,6 +158,16 @@ def test_outputs_refer_to_every_source_image(sources, written):
                 assert own is None or set(frames) == set(own)
 
 
+def test_a_capture_refers_to_every_source_image(sources, written):
+    for each, made in zip(sources, of_kind(written, "Secondary Capture"), strict=False):
+        found = {str(item.ReferencedSOPInstanceUID): item for item in made.SourceImageSequence}
+        assert set(found) == {str(image.SOPInstanceUID) for image in each.images.datasets}
+        for image in each.images.datasets:
+            item = found[image.SOPInstanceUID]
+            assert item.ReferencedSOPClassUID == image.SOPClassUID
+            assert item.get("ReferencedFrameNumber") == each.images.frames_of(image)
+
+
 def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
     found = values_by_region(again(written[-1]))
     names = {
