@@ -200,7 +200,7 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
         "series_instance_uid": derived_uid(f"{kind} series", *own, settings_key),
         "series_number": _FIRST_NUMBER + 10 * number_of(first.images.first) + KINDS[kind],
         "sop_instance_uid": derived_uid(kind, *sorted(keys), settings_key),
-        "instance_number": first.instance_number,
+        "instance_number": min(each.instance_number for each in sources),
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
         "software_versions": first.provenance.version,

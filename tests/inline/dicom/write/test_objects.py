@@ -503,6 +503,7 @@ def test_two_results_of_a_slice_in_one_series_are_told_apart(beside, tmp_path, r
     assert set(found) > set(values_by_region(alone[-1]))
     uids = [str(each.value) for each in report_both.ContentSequence[-1].iterall() if each.tag == UID]
     assert len(uids) == len(set(uids)) == len(found)
+    assert report_both.InstanceNumber == 1
     captures = [each for each in both if "Capture" in each.SOPClassUID.name]
     assert {each.InstanceNumber for each in captures} == {1, 1001}
     descriptions = sorted(each.SeriesDescription for each in both if "Parametric" in each.SOPClassUID.name)
