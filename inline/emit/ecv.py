@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from inline.data.examination import EcvResult
 from inline.data.geometry import SliceGeometry
 from inline.data.series import SeriesIdentity
@@ -20,6 +22,10 @@ ECV_WINDOW: Final = (0.0, 80.0)
 """Display window of an ECV map, percent: blood has some 58, healthy muscle 26, scar 60."""
 PARTITION_WINDOW: Final = (0.0, 1.4)
 """Likewise of a partition coefficient, where blood has 1: ECV of 0 to 80 % at a haematocrit of 0.43."""
+_SD_WINDOW: Final = (0.0, 10.0)
+"""Likewise of an SD map, percent. Windows are whole numbers in percent: hosts read them as such."""
+_SCALE: Final = 10.0
+"""Pixels per percent."""
 _MAP, _SD = 5, 6
 """Places in the block of ten series numbers, after those of :mod:`inline.emit.mrd`."""
 
@@ -34,8 +40,8 @@ def ecv_images(
 ) -> list[Image]:
     """Return the images of an ECV result: the map in the place of the native slice; none with an error.
 
-    ECV in tenths of a percent or, without haematocrit, the partition coefficient in thousandths, uint16, 0
-    where it has no value; with ``settings.uncertainty`` its SD in the same unit.
+    ECV or, without haematocrit, the partition coefficient in tenths of a percent, uint16, 0 where it has no
+    value; with ``settings.uncertainty`` its SD in the same unit.
 
     Args:
         result: of one slice position.
@@ -51,17 +57,19 @@ def ecv_images(
     values, sd = (result.ecv, result.ecv_sd) if known else (result.partition, result.partition_sd)
     if values is None:
         return []
-    name, scale, window = ("ECV", 10.0, ECV_WINDOW) if known else ("LAMBDA", 1000.0, PARTITION_WINDOW)
+    name, unit = ("ECV", 1.0) if known else ("LAMBDA", 100.0)
+    low, high = ECV_WINDOW if known else PARTITION_WINDOW
     slot = completed_by or result.native
     first = (numbers or SeriesNumbers(settings.series_offset)).first(slot.series_index)
     meta = common_attributes(result.geometry, name, _comment(result))
     place = _placed(template, result.geometry)
-    maps = [(values, _MAP, name, window)]
+    maps = [(values, _MAP, name, (unit * low, unit * high))]
     if settings.uncertainty and sd is not None:
-        maps.append((sd, _SD, f"{name}_SD", (0.0, window[1] / 8.0)))
+        maps.append((sd, _SD, f"{name}_SD", _SD_WINDOW))
     sent = []
     for pixels, kind, named, shown in maps:
-        stack, extra = quantitative(pixels, named, scale, shown, settings.max_pixel)
+        percent = pixels.astype(np.float64) * unit
+        stack, extra = quantitative(percent, named, _SCALE, shown, settings.max_pixel)
         extra |= roi_attributes(result.contours)
         if kind == _MAP:
             extra["MYOSTREAM_FLAGS"] = [flag.value for flag in result.flags]

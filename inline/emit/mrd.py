@@ -144,7 +144,7 @@ def result_image(
 
 
 def quantitative(
-    values: NDArray[np.float32], role: str, scale: float, window: tuple[float, float], max_pixel: int
+    values: NDArray[np.floating[Any]], role: str, scale: float, window: tuple[float, float], max_pixel: int
 ) -> tuple[NDArray[np.uint16], dict[str, MetaValue]]:
     """Return the pixels of a map as MRD has them, ``(1, 1, rows, columns)``, and their attributes.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ def capture(
     title: str,
     kind: str = "capture",
 ) -> Dataset:
-    """Return a figure as Secondary Capture in the study of its slices.
+    """Return a figure as Secondary Capture in the study of its slices, whose source images it refers to.
 
     Args:
         rgb: uint8 ``(rows, columns, 3)``.
@@ -46,6 +48,21 @@ def capture(
         **common(kind, *sources),
     )
     made.copy_patient_and_study_information(reference)
+    made.SourceImageSequence = _references(sources)
     # highdicom requires an orientation; a figure has none, which the standard states by an empty value.
     made.PatientOrientation = []
     return finished(made)
+
+
+def _references(sources: Sequence[OutputSource]) -> list[Dataset]:
+    """Return the references to all source images, of enhanced ones to the frames of the slices."""
+    found: dict[str, Dataset] = {}
+    for images in (each.images for source in sources for each in source.slices):
+        for dataset in images.datasets:
+            item, frames = Dataset(), images.frames_of(dataset)
+            item.ReferencedSOPClassUID = dataset.SOPClassUID
+            item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+            if frames:
+                item.ReferencedFrameNumber = frames
+            found[f"{dataset.SOPInstanceUID} {frames}"] = item
+    return list(found.values())

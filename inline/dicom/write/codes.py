@@ -49,6 +49,7 @@ HAEMATOCRITS: Final = {
 """Haematocrit by its source. A computed one has no code of a laboratory."""
 HAEMATOCRIT_SOURCE: Final = Code("haematocrit-source", _SCHEME, "Source of the haematocrit")
 
+HEART: Final = codes.SCT.Heart
 BODY_SUBSTANCE: Final = codes.SCT.BodySubstance
 BLOOD: Final = codes.SCT.Blood
 LEFT_VENTRICLE: Final = codes.SCT.LeftVentricle

@@ -20,10 +20,18 @@ from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.dicom.write import codes as concepts
 from inline.dicom.write.capture import capture
-from inline.dicom.write.output import DicomSource, stated
+from inline.dicom.write.output import DicomSource, instance_number, part, stated
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
-from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
+from inline.dicom.write.report import (
+    algorithm,
+    distinct,
+    document,
+    reported,
+    source_images,
+    texts,
+    with_texts,
+)
 from inline.dicom.write.source import SourceImages
 from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
 from inline.emit.overlay import draw
@@ -73,15 +81,32 @@ class EcvSource:
         return self.result.native.slice_index
 
     @property
+    def ordinal(self) -> int:
+        """Number of the ECV, from 0, among those of its slice in both source series."""
+        return sum(each.ordinal for each in self.slices)
+
+    @property
+    def part(self) -> str:
+        """Slice, and which of its results, as series descriptions state it."""
+        return part(self.slice_index, self.ordinal)
+
+    @property
     def instance_number(self) -> int:
         """Number of the outputs in their series: two post-contrast times of a native slice have one each."""
-        return _INSTANCES * (self.result.post.series_index if self.result.post else 0) + self.slice_index + 1
+        series = self.result.post.series_index if self.result.post else 0
+        return _INSTANCES * series + instance_number(self.slice_index, self.ordinal)
+
+    @property
+    def states(self) -> str:
+        """Which source series is native and which post-contrast, by their numbers."""
+        numbers = [each.series_number for each in self.slices]
+        return ", post-contrast ".join([f"native series {numbers[0]}", *map(str, numbers[1:])])
 
     @property
     def name(self) -> str:
         """Name of the slice position; nothing of the patient is in it."""
-        post = f" and {self.result.post.series_index}" if self.result.post else ""
-        return f"series {self.result.native.series_index}{post} slice {self.slice_index} ECV"
+        series = " and ".join(str(each.series_number) for each in self.slices)
+        return f"series {series} {self.part} ECV"
 
     @property
     def key(self) -> str:
@@ -119,6 +144,7 @@ def ecv_map(source: EcvSource) -> Dataset:
     result, known = source.result, source.result.haematocrit is not None
     values = result.ecv if known else result.partition
     assert values is not None
+    named = "ECV" if known else "Partition coefficient"
     made = placed_map(
         "ECV map",
         source,
@@ -127,13 +153,10 @@ def ecv_map(source: EcvSource) -> Dataset:
         unit=concepts.UNITS["%"] if known else concepts.NO_UNIT,
         window=ECV_WINDOW if known else PARTITION_WINDOW,
         others=source.others,
+        title=f"{named} map",
     )
     made.CodingSchemeIdentificationSequence = [concepts.private_scheme()]
-    post = f", post-contrast {result.post.series_index}" if result.post else ""
-    named = "ECV in %" if known else "Partition coefficient"
-    made.ContentDescription = f"{named}, native series {result.native.series_index}{post}"
-    if not known:
-        made.SeriesDescription = "Partition coefficient map (myostream)"
+    made.ContentDescription = f"{named}{' in %' if known else ''}, {source.states}"
     return made
 
 
@@ -160,7 +183,8 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
     """Return ECV by region as structured report; its numbers are those of the records.
 
     Each region is a measurement group with the source images of both slices. The first group of a position
-    also has haematocrit, level, error, flags and notes. A value that the record does not have is left out.
+    also has haematocrit, level, error, flags and notes. A value that the record does not have is left out, as
+    is any other group without a median.
 
     Args:
         sources: slice positions, at least one.
@@ -172,9 +196,8 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 
 def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     values = ecv_record(source.result)
-    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
     origin = values["haematocrit_source"]
-    for place, region in enumerate(regions):
+    for place, region in enumerate(reported(values, "median", "partition_coefficient")):
         measurements = list(_measurements(region))
         if not place and values["haematocrit"] is not None:
             measurements.append(
@@ -191,31 +214,33 @@ def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations
             measurements=measurements or None,
         )
         if not place:
-            with_texts(group, [*_origin(values), *texts(values)])
+            with_texts(group, [*_origin(source, values), *texts(values)])
         yield group
 
 
-def _origin(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
+def _origin(source: EcvSource, values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
     """Yield the source of the haematocrit and which slice is native as texts with their concepts."""
     if origin := values["haematocrit_source"]:
         yield concepts.HAEMATOCRIT_SOURCE, origin
-    if post := values["post_contrast"]:
-        series = f"native series {values['native']['series_index']}, post-contrast {post['series_index']}"
-        yield concepts.ENHANCEMENT, f"{series} ({values['pairing']})"
+    if source.post:
+        yield concepts.ENHANCEMENT, f"{source.states} ({values['pairing']})"
 
 
 def _measurements(region: Mapping[str, Any]) -> Iterator[Measurement]:
-    """Yield ECV, partition coefficient, z-score and size of a region; none where the record has no value."""
+    """Yield size, ECV, partition coefficient and z-score of a region; none where the record has no value.
+
+    The order is that of :mod:`inline.dicom.write.report`.
+    """
     percent, statistics = (
         concepts.UNITS["%"],
         {**concepts.STATISTICS, "standard_error": concepts.STANDARD_ERROR},
     )
     values: list[tuple[str, Code, Code, Code | None]] = [
+        ("pixels", concepts.PIXELS, concepts.PIXEL_UNIT, None),
         *((name, concepts.ECV, percent, modifier) for name, modifier in statistics.items()),
         ("partition_coefficient", concepts.PARTITION, concepts.NO_UNIT, concepts.STATISTICS["median"]),
         ("partition_standard_error", concepts.PARTITION, concepts.NO_UNIT, concepts.STANDARD_ERROR),
         ("z_score", codes.DCM.ZScoreOfMeasurement, concepts.NO_UNIT, None),
-        ("pixels", concepts.PIXELS, concepts.PIXEL_UNIT, None),
     ]
     for name, concept, unit, modifier in values:
         if region.get(name) is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from traceback import format_tb
@@ -241,7 +243,18 @@ def dicom_sources(
         else:
             keys.add(key)
             sources.append(source)
-    return sources, problems
+    return _counted(sources), problems
+
+
+def _counted(sources: Sequence[DicomSource]) -> list[DicomSource]:
+    """Return results with the number of each among those of its slice and quantity in the source series."""
+    counts: Counter[tuple[str, int, Quantity]] = Counter()
+    ordinals: dict[int, int] = {}
+    for each in sorted(sources, key=lambda one: (one.result.scanner_made, one.result.identity.time_stamp)):
+        same = (str(each.images.first.SeriesInstanceUID), each.slice_index, each.result.quantity)
+        ordinals[id(each)] = counts[same]
+        counts[same] += 1
+    return [replace(each, ordinal=ordinals[id(each)]) for each in sources]
 
 
 def write_ecv(

@@ -27,6 +27,10 @@ KINDS: Final = {
 }
 """Kinds of outputs, and what each adds to the number of its series."""
 _REPORTS: Final = ("report", "ECV report")
+_ALONE: Final = ("map", "segmentation", "ECV map")
+"""Kinds of which each object is a series: OHIF shows one of a series of several."""
+_RESULTS: Final = 1_000
+"""Instance numbers of each result of a slice, quantity and source series."""
 
 
 class OutputSource(Protocol):
@@ -35,6 +39,11 @@ class OutputSource(Protocol):
     @property
     def images(self) -> SourceImages:
         """Images in whose place the outputs lie."""
+        ...
+
+    @property
+    def slices(self) -> tuple[DicomSource, ...]:
+        """Slices that the outputs follow from."""
         ...
 
     @property
@@ -50,6 +59,11 @@ class OutputSource(Protocol):
     @property
     def described(self) -> str:
         """Name of the quantity with the contrast state, where that is known."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """Slice, and which of its results, as series descriptions state it."""
         ...
 
     @property
@@ -76,11 +90,19 @@ class DicomSource:
         result: of the slice.
         images: that it was made from.
         provenance: program, weights and settings.
+        ordinal: number of the result, from 0, among those of its slice and quantity in the source series: of
+            repeated acquisitions, then of the scanner's map beside the images.
     """
 
     result: SliceResult
     images: SourceImages
     provenance: Provenance
+    ordinal: int = 0
+
+    @property
+    def slices(self) -> tuple[DicomSource, ...]:
+        """This slice alone."""
+        return (self,)
 
     @property
     def quantity(self) -> str:
@@ -100,12 +122,22 @@ class DicomSource:
     @property
     def instance_number(self) -> int:
         """Number of the outputs in their series, from 1."""
-        return self.slice_index + 1
+        return instance_number(self.slice_index, self.ordinal)
+
+    @property
+    def series_number(self) -> int:
+        """Number that the source series states; without one, the index of the result."""
+        return number_of(self.images.first) or self.result.identity.series_index
+
+    @property
+    def part(self) -> str:
+        """Slice, and which of its results, as series descriptions state it."""
+        return part(self.slice_index, self.ordinal)
 
     @property
     def name(self) -> str:
-        """Name of the slice; nothing of the patient is in it."""
-        return f"{self.result.identity.name} {self.result.quantity}"
+        """Name of the result; nothing of the patient is in it."""
+        return f"series {self.series_number} {self.part} {self.quantity}"
 
     @property
     def key(self) -> str:
@@ -133,9 +165,20 @@ class DicomSource:
 
     @property
     def place(self) -> str:
-        """Text that identifies the place and quantity within the study, whatever the settings."""
+        """Text that identifies place, quantity and result within the study, whatever the settings."""
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
-        return f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
+        place = f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
+        return f"{place}|{self.ordinal}" if self.ordinal else place
+
+
+def part(slice_index: int, ordinal: int) -> str:
+    """Return the name of a slice, with the number of its result where that is not the first."""
+    return f"slice {slice_index}" + (f" result {ordinal + 1}" if ordinal else "")
+
+
+def instance_number(slice_index: int, ordinal: int) -> int:
+    """Return the instance number of the outputs of a result of a slice; each from 0."""
+    return _RESULTS * ordinal + slice_index + 1
 
 
 def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
@@ -152,11 +195,12 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
     keys = [f"{each.key} {each.statements}" if kind in _REPORTS else each.key for each in sources]
+    own = (first.key,) if kind in _ALONE else (described(sources), series)
     return {
-        "series_instance_uid": derived_uid(f"{kind} series", described(sources), series, settings_key),
-        "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
+        "series_instance_uid": derived_uid(f"{kind} series", *own, settings_key),
+        "series_number": _FIRST_NUMBER + 10 * number_of(first.images.first) + KINDS[kind],
         "sop_instance_uid": derived_uid(kind, *sorted(keys), settings_key),
-        "instance_number": first.instance_number,
+        "instance_number": min(each.instance_number for each in sources),
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
         "software_versions": first.provenance.version,
@@ -181,6 +225,9 @@ def finished(dataset: Dataset) -> Dataset:
     """Return an image output with its body part, and with deterministic UIDs of its dimensions."""
     # The heart is not paired: the standard then requires no laterality.
     dataset.BodyPartExamined = "HEART"
+    for shared in dataset.get("SharedFunctionalGroupsSequence", ()):
+        # highdicom states 1 mm for a single plane, by which readers would compute volumes.
+        shared.PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
     if "DimensionOrganizationSequence" in dataset:
         uid = derived_uid("dimensions", str(dataset.SOPInstanceUID))
         dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
@@ -189,7 +236,7 @@ def finished(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _number(dataset: Dataset) -> int:
+def number_of(dataset: Dataset) -> int:
     """Return the number of a source series; 0 where it has none that fits."""
     try:
         number = int(dataset.get("SeriesNumber") or 0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from inline.dicom.write.codes import NO_UNIT, QUANTITIES, UNITS
+from inline.dicom.write.codes import HEART, NO_UNIT, QUANTITIES, UNITS
 from inline.dicom.write.output import DicomSource, OutputSource, common, finished
 from inline.emit.overlay import WINDOW_MS
 
@@ -32,6 +33,7 @@ def parametric_map(source: DicomSource) -> Dataset:
         unit=UNITS["ms"],
         window=WINDOW_MS[result.quantity],
         others=source.images.others(),
+        title=f"{source.described} scanner's map" if result.scanner_made else f"{source.described} map",
     )
 
 
@@ -44,6 +46,7 @@ def placed_map(
     unit: Code,
     window: tuple[float, float],
     others: list[Dataset],
+    title: str,
 ) -> Dataset:
     """Return values as Parametric Map in the place of their source images.
 
@@ -55,8 +58,9 @@ def placed_map(
         unit: of the values.
         window: darkest and brightest value.
         others: further source images.
+        title: of series and content.
     """
-    images, quantity, name = source.images, source.quantity, source.described
+    images, quantity = source.images, source.quantity
     plane, values = images.plane(), np.ascontiguousarray(values, np.float32)
     low, high = window
     described = f"{quantity} in {unit.value}" if unit.value != NO_UNIT.value else quantity
@@ -80,8 +84,12 @@ def placed_map(
         voi_lut_transformations=[VOILUTTransformation((low + high) / 2, high - low)],
         contains_recognizable_visual_features=False,
         content_label=f"{quantity.upper()}_MAP".replace(" ", "_")[:16],
-        content_description=f"{name} map" if described == quantity else f"{name} map in {unit.value}",
-        series_description=f"{name} map (myostream)",
+        content_description=title if described == quantity else f"{title} in {unit.value}",
+        series_description=f"{title}, {source.part} (myostream)",
         **common(kind, source),
     )
+    # Optional in the standard; dcmqi and 3D Slicer's reader, which uses it, do not read a map without it.
+    anatomy = Dataset()
+    anatomy.FrameLaterality, anatomy.AnatomicRegionSequence = "U", [CodedConcept.from_code(HEART)]
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
     return finished(made)

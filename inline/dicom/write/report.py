@@ -43,7 +43,7 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
 
     Each region is a measurement group with its anatomy and source images. The first group of a slice also has
     confidence, level, flags and notes; it is there without contours too. A value that the record does not
-    have is left out.
+    have is left out, as is any other group without a median.
 
     Args:
         sources: slices, at least one, all of one study.
@@ -97,13 +97,22 @@ def document(
 def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Group]:
     """Yield the measurement groups of a slice; the first one has what concerns the whole slice."""
     values = record(source.result)
-    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
-    for place, region in enumerate(regions):
+    for place, region in enumerate(reported(values, "median")):
         measurements = list(_measurements(region, source))
         if not place and values["confidence"] is not None:
             measurements.append(Measurement(concepts.CONFIDENCE, values["confidence"], concepts.NO_UNIT))
         group = _group(source, region["name"], measurements, segmentation)
         yield with_texts(group, texts(values)) if not place else group
+
+
+def reported(values: Mapping[str, Any], *needed: str) -> list[dict[str, Any]]:
+    """Return the regions of a record that have one of some values, and always the first one or the slice.
+
+    3D Slicer's table has the columns of its first group: rows with fewer measurements are shifted in it.
+    """
+    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
+    known = [each for each in regions[1:] if any(each.get(name) is not None for name in needed)]
+    return [regions[0], *known]
 
 
 def _group(
@@ -163,15 +172,18 @@ def _referenced_segment(segmentation: Dataset, images: SourceImages) -> Referenc
 
 
 def _measurements(region: Mapping[str, Any], source: DicomSource) -> Iterator[Measurement]:
-    """Yield the statistics of a region, its z-score and its size; none where the record has no value."""
+    """Yield size, statistics and z-score of a region; none where the record has no value.
+
+    What may be missing comes last, since 3D Slicer's table shifts what follows it.
+    """
     quantity = concepts.QUANTITIES[source.result.quantity]
+    if "pixels" in region:
+        yield Measurement(concepts.PIXELS, region["pixels"], concepts.PIXEL_UNIT)
     for name, modifier in concepts.STATISTICS.items():
         if region.get(name) is not None:
             yield Measurement(quantity, region[name], concepts.UNITS["ms"], derivation=modifier)
     if region.get("z_score") is not None:
         yield Measurement(codes.DCM.ZScoreOfMeasurement, region["z_score"], concepts.NO_UNIT)
-    if "pixels" in region:
-        yield Measurement(concepts.PIXELS, region["pixels"], concepts.PIXEL_UNIT)
 
 
 def algorithm(source: DicomSource) -> AlgorithmIdentification:

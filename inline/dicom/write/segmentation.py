@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
@@ -14,6 +15,7 @@ from inline.dicom.write.codes import BLOOD, BODY_SUBSTANCE, LEFT_VENTRICLE, MYOC
 from inline.dicom.write.output import DicomSource, common, finished
 from inline.dicom.write.provenance import MANUFACTURER, derived_uid
 from inline.dicom.write.source import DicomWriteError
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
 
 CAVITY_SEGMENT: Final = 1
 MYOCARDIUM_SEGMENT: Final = 2
@@ -45,7 +47,7 @@ def segmentation(source: DicomSource) -> Dataset:
         omit_empty_frames=True,
         content_label="LV_MYOCARDIUM",
         content_description="LV cavity and myocardium",
-        series_description=f"{source.described} LV contours (myostream)",
+        series_description=f"{source.described} LV contours, {source.part} (myostream)",
         **common("segmentation", source),
     )
     return finished(made)
@@ -60,8 +62,8 @@ def _descriptions(source: DicomSource) -> list[SegmentDescription]:
         parameters=source.provenance.parameters,
     )
     parts = (
-        (CAVITY_SEGMENT, "LV cavity", BODY_SUBSTANCE, BLOOD, LEFT_VENTRICLE),
-        (MYOCARDIUM_SEGMENT, "LV myocardium", TISSUE, MYOCARDIUM, LEFT_VENTRICLE),
+        (CAVITY_SEGMENT, "LV cavity", BODY_SUBSTANCE, BLOOD, LEFT_VENTRICLE, ENDO_COLOUR),
+        (MYOCARDIUM_SEGMENT, "LV myocardium", TISSUE, MYOCARDIUM, LEFT_VENTRICLE, EPI_COLOUR),
     )
     return [
         SegmentDescription(
@@ -74,6 +76,7 @@ def _descriptions(source: DicomSource) -> list[SegmentDescription]:
             tracking_uid=derived_uid("tracking", source.place, label),
             tracking_id=f"{source.name} {label}",
             anatomic_regions=[region],
+            display_color=CIELabColor.from_rgb(*colour),
         )
-        for number, label, category, kind, region in parts
+        for number, label, category, kind, region, colour in parts
     ]

@@ -26,6 +26,8 @@ POST = t1_slice(post=True, noise=0.03)
 FOUND = ecv_of(NATIVE, POST)
 TEMPLATE = ImageHeader(matrix_size=(SHAPE[1], SHAPE[0], 1), field_of_view=(1.0, 1.0, 8.0), slice=4)
 
+WINDOWS = ("WindowCenter", "WindowWidth", "GADGETRON_WindowCenter", "GADGETRON_WindowWidth")
+
 FIELDS_OF_1_3 = {
     "schema": str, "series_index": int, "slice_index": int, "description": str, "time_stamp": int,
     "quantity": str, "unit": str, "scanner_made_map": bool, "shape": list, "pixel_spacing_mm": list,
@@ -77,9 +79,24 @@ def test_without_haematocrit_the_partition_coefficient_is_sent():
     found = ecv_of(NATIVE, POST, EcvSettings())
     (image,) = ecv_images(found, TEMPLATE)
     assert image.meta()["DataRole"] == ("Image", "Quantitative", "LAMBDA")
+    assert float(image.meta()["RescaleSlope"][0]) == 0.1
+    assert (image.meta()["WindowCenter"], image.meta()["WindowWidth"]) == (("70",), ("140",))
     assert np.array_equal(image.pixels[0, 0], np.round(found.partition.astype(float) * 1000))
     assert "no-haematocrit" in image.meta()["ImageComments"][0]
     assert image.meta()["ImageComments"][0].startswith("partition coefficient myostream 0.4")
+
+
+@pytest.mark.parametrize("settings", [EcvSettings(haematocrit=0.42), EcvSettings()])
+def test_windows_are_whole_numbers(settings):
+    """MRD's "Streaming Format" has WindowCenter and WindowWidth as long: 0.7 is read as 0."""
+    uncertain = EmitSettings(uncertainty=True)
+    sent = [
+        *ecv_images(ecv_of(NATIVE, POST, settings), TEMPLATE, uncertain),
+        *images(NATIVE, TEMPLATE, uncertain),
+    ]
+    windows = [image.meta()[name][0] for image in sent for name in WINDOWS if name in image.meta()]
+    assert len(windows) >= 4 * 4
+    assert all(each.isdigit() for each in windows)
 
 
 def test_the_map_lies_where_the_native_slice_lies():

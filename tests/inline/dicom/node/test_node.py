@@ -65,10 +65,11 @@ def test_series_come_back_as_results_in_their_study(running, archive, scanned):
         wait_for(lambda: len(archive.stored) >= 3 * len(ALL))
     assert {each.StudyInstanceUID for each in archive.stored} == {scanner.STUDY}
     kinds = [each.SeriesDescription for each in archive.stored]
-    for quantity, number in (("T1", 2), ("T2", 1)):
-        for what in ("map", "contours", "LV contours", "values"):
-            state = " native" if quantity == "T1" else ""
-            assert kinds.count(f"{quantity}{state} {what} (myostream)") == number
+    for named, number in (("T1 native", 2), ("T2", 1)):
+        for what in ("contours", "LV contours, slice 0", "values"):
+            assert kinds.count(f"{named} {what} (myostream)") == number
+    for what in ("T1 native map", "T1 native scanner's map", "T2 map"):
+        assert kinds.count(f"{what}, slice 0 (myostream)") == 1
     assert len(set(uids(archive.stored))) == 3 * len(ALL)
 
 
@@ -435,7 +436,7 @@ def test_a_series_that_cannot_be_read_is_kept_although_another_of_its_study_is_d
         wait_for(lambda: len(archive.stored) >= OBJECTS)
     assert len(archive.stored) == OBJECTS  # the series that was read is not sent again
     assert {each.SeriesDescription for each in archive.stored} == {
-        "T1 native map (myostream)",
+        "T1 native map, slice 0 (myostream)",
         "T1 native values (myostream)",
     }
     backlog = inspect(tmp_path / "spool")
@@ -727,7 +728,9 @@ def contrasted():
 
 
 def described(archive):
-    return sorted(each.SeriesDescription.removesuffix(" (myostream)") for each in archive.stored)
+    """Series descriptions without the name of the program and the slice."""
+    names = [each.SeriesDescription.removesuffix(" (myostream)") for each in archive.stored]
+    return sorted(name.partition(", ")[0] for name in names)
 
 
 def flags_of(report):
@@ -762,7 +765,7 @@ def test_a_post_contrast_series_that_comes_later_has_ecv_across_a_restart(
     # The native objects are not sent again.
     assert described(archive) == POST
     assert inspect(tmp_path / "spool").kept == 2
-    (ecv,) = (each for each in archive.stored if each.SeriesDescription == "ECV map (myostream)")
+    (ecv,) = (each for each in archive.stored if each.SeriesDescription == "ECV map, slice 0 (myostream)")
     row = ecv.Rows // 2 * ecv.Columns
     stored = np.frombuffer(ecv.FloatPixelData, np.float32)[row : row + ecv.Columns]
     assert stored[ecv.Columns // 2 + 23] == pytest.approx(phantom.ECV, abs=0.02)
@@ -804,7 +807,7 @@ def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engi
     size = 2 * len(phantom.TIMES_MS)
     together, descriptions = made(files)
     assert (together.slices, together.ecv, together.mapped) == (3, 1, frozenset(files))
-    assert descriptions.count("ECV map (myostream)") == 1
+    assert descriptions.count("ECV map, slice 0 (myostream)") == 1
     # The haematocrit is that of the node: the report must not pass it off as the patient's.
     assert sum(b"which holds for every patient" in data for _, data in together.objects) == 1
     native, without = made(files[:size])

@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from inline.data.examination import Haematocrit, HaematocritSource
+from inline.data.examination import EcvRegion, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
@@ -21,7 +22,7 @@ from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import read_sources, save
-from .test_objects import ALL, again, values_by_region
+from .test_objects import ALL, again, in_columns_of_the_first_group, values_by_region
 
 KNOWN = EcvSettings(haematocrit=phantom.HAEMATOCRIT)
 
@@ -59,15 +60,17 @@ def test_a_map_holds_ecv_in_percent_in_the_place_of_the_native_slice(slices):
     )
     position = made.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
     assert [float(each) for each in position] == [float(each) for each in slices[0].images.plane().position]
+    (shown,) = map(again, write_ecv(examined(slices), slices, ("capture",)).objects)
     expected = {
         str(image.SOPInstanceUID)
         for each in slices
         if each.slice_index == 0
         for image in each.images.datasets
     }
-    assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == expected
+    for each in (made, shown):
+        assert {item.ReferencedSOPInstanceUID for item in each.SourceImageSequence} == expected
     assert made.StudyInstanceUID == scanner.STUDY
-    assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map (myostream)")
+    assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map, slice 0 (myostream)")
 
 
 def test_the_numbers_of_a_report_are_those_of_the_record(slices):
@@ -100,9 +103,13 @@ def test_the_numbers_of_a_report_are_those_of_the_record(slices):
 
 def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_their_own(slices):
     first = examined(slices)[0]
-    other = replace(first, post=replace(first.post, series_index=65535))
     source = source_of(first, slices)
-    made = [ecv_map(replace(source, result=each)) for each in (first, other)]
+    images = [deepcopy(each) for each in source.post.images.datasets]
+    for each in images:
+        each.SeriesNumber = 65535
+    post = replace(source.post, images=replace(source.post.images, datasets=tuple(images)))
+    other = EcvSource(replace(first, post=replace(first.post, series_index=65535)), source.native, post)
+    made = [ecv_map(each) for each in (source, other)]
     assert [each.ContentDescription for each in made] == [
         "ECV in %, native series 1, post-contrast 3",
         "ECV in %, native series 1, post-contrast 65535",
@@ -113,6 +120,15 @@ def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_the
     assert state == f"native series 1, post-contrast 3 ({first.pairing})"
 
 
+def test_a_repeated_slice_of_one_series_has_numbers_and_names_of_its_own(slices):
+    source = source_of(examined(slices)[0], slices)
+    again_post = replace(source, post=replace(source.post, ordinal=1))
+    assert again_post.instance_number == source.instance_number + 1000
+    first, second = (values_by_region(ecv_report([each])) for each in (source, again_post))
+    assert set(first).isdisjoint(second)
+    assert "series 1 and 3 slice 0 result 2 ECV global" in second
+
+
 def test_a_z_score_is_in_the_report(slices):
     result = examined(slices)[0]
     scored = replace(result, regions=(replace(result.regions[0], z_score=1.25), *result.regions[1:]))
@@ -120,6 +136,19 @@ def test_a_z_score_is_in_the_report(slices):
     first, *others = values_by_region(made).values()
     assert first[0]["Z-Score of measurement", ""] == 1.25
     assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
+@pytest.mark.parametrize("settings", [KNOWN, EcvSettings()])
+def test_measurements_that_are_missing_shift_no_others(slices, settings):
+    result = examined(slices, settings)[0]
+    first, second, third, *rest = [replace(each, z_score=0.5) for each in result.regions]
+    second = replace(second, z_score=None)
+    third = EcvRegion(third.name, None, None, None, None, None, 0)
+    found = values_by_region(
+        ecv_report([source_of(replace(result, regions=(first, second, third, *rest)), slices)])
+    )
+    assert len(found) == len(result.regions) - 1
+    assert in_columns_of_the_first_group(found)
 
 
 def source_of(result, slices):
@@ -137,7 +166,7 @@ def test_without_haematocrit_map_and_report_state_the_partition_coefficient(slic
     assert stored[48, 48 + 23] == pytest.approx(phantom.PARTITION, abs=1e-3)
     mapping = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
-    assert made.SeriesDescription == "Partition coefficient map (myostream)"
+    assert made.SeriesDescription == "Partition coefficient map, slice 0 (myostream)"
     numbers, texts = values_by_region(ecv_report([source]))["series 1 and 3 slice 0 ECV global"]
     assert not any(name in ("Extracellular volume fraction", "Hematocrit") for name, _ in numbers)
     assert ("Quality flag", "no-haematocrit") in texts

@@ -32,6 +32,8 @@ from .. import scanner
 from .conftest import read_sources, save
 
 ALL = ("map", "segmentation", "report", "capture")
+UID = 0x0040A124
+"""Value of an item of a report that is a UID."""
 KNOWN = ("Segmentation", "ParametricMap", "SCImage", "ComprehensiveSR")
 
 
@@ -105,6 +107,41 @@ def test_a_segmentation_lies_on_the_pixels_of_its_source(sources, written):
         assert [each.SegmentLabel for each in made.SegmentSequence] == ["LV cavity", "LV myocardium"]
 
 
+def test_a_single_plane_has_the_thickness_of_its_source_and_no_distance_to_others(sources, written):
+    """Readers compute volumes with SpacingBetweenSlices; where it is absent, with SliceThickness."""
+    for made in [*of_kind(written, "Segmentation"), *of_kind(written, "Parametric Map")]:
+        (measures,) = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert measures.SliceThickness == sources[0].images.plane().thickness == 8.0
+        assert "SpacingBetweenSlices" not in measures
+
+
+def from_cielab(stored):
+    """sRGB of a recommended display colour (PS3.3 C.10.7.1.1), with D65 as in dcmjs (OHIF) and dcmqi."""
+    light, a, b = np.array(stored) / 65535 * (100, 255, 255) - (0, 128, 128)
+    y = (light + 16) / 116
+    lab = np.array([y + a / 500, y, y - b / 200])
+    white = (0.9505, 1.0, 1.089)
+    xyz = np.where(lab > 6 / 29, lab**3, 3 * (6 / 29) ** 2 * (lab - 4 / 29)) * white
+    to_rgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    linear = np.clip(to_rgb @ xyz, 0, 1)
+    return 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def test_segments_have_the_colours_of_the_overlay(written):
+    for made in of_kind(written, "Segmentation"):
+        shown = [from_cielab(each.RecommendedDisplayCIELabValue) for each in made.SegmentSequence]
+        np.testing.assert_allclose(shown, [(255, 64, 64), (64, 224, 96)], atol=2)
+
+
+def test_a_map_states_the_anatomy_of_its_frame(written):
+    """PS3.3 C.7.6.16.2.8, with the code of BodyPartExamined HEART (PS3.16 annex L)."""
+    for made in of_kind(written, "Parametric Map"):
+        (anatomy,) = made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+        (region,) = anatomy.AnatomicRegionSequence
+        assert (made.BodyPartExamined, anatomy.FrameLaterality) == ("HEART", "U")
+        assert (region.CodeValue, region.CodingSchemeDesignator) == ("80891009", "SCT")
+
+
 def test_outputs_refer_to_every_source_image(sources, written):
     maps, segmentations = of_kind(written, "Parametric Map"), of_kind(written, "Segmentation")
     for each, *objects in zip(sources, maps, segmentations, strict=False):
@@ -119,6 +156,16 @@ def test_outputs_refer_to_every_source_image(sources, written):
                 frames = [item.get("ReferencedFrameNumber") for item in references]
                 own = each.images.frames_of(each.images.first)
                 assert own is None or set(frames) == set(own)
+
+
+def test_a_capture_refers_to_every_source_image(sources, written):
+    for each, made in zip(sources, of_kind(written, "Secondary Capture"), strict=False):
+        found = {str(item.ReferencedSOPInstanceUID): item for item in made.SourceImageSequence}
+        assert set(found) == {str(image.SOPInstanceUID) for image in each.images.datasets}
+        for image in each.images.datasets:
+            item = found[image.SOPInstanceUID]
+            assert item.ReferencedSOPClassUID == image.SOPClassUID
+            assert item.get("ReferencedFrameNumber") == each.images.frames_of(image)
 
 
 def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
@@ -182,7 +229,7 @@ def test_a_report_states_contrast_state_ranges_and_origin(source):
 def test_series_descriptions_state_native_or_post_contrast(source, state, named):
     result = replace(source.result, enhancement=state and Enhancement(state))
     written = write_objects([replace(source, result=result)], ALL).objects
-    kinds = ("map", "LV contours", "contours", "values")
+    kinds = ("map, slice 0", "LV contours, slice 0", "contours", "values")
     assert {each.SeriesDescription for each in written} == {f"{named} {kind} (myostream)" for kind in kinds}
     assert len({each.SeriesInstanceUID for each in written}) == len(ALL)
 
@@ -230,10 +277,31 @@ def test_a_slice_that_was_not_processed_has_its_error_in_the_report(changed, sou
 
 def test_values_that_are_missing_are_left_out(changed):
     source = changed()
-    empty = replace(source.result.regions[1], median=None, q1=None, q3=None, mean=None, sd=None, pixels=0)
-    made = report([changed(regions=(source.result.regions[0], empty))])
-    numbers, _ = values_by_region(made)[f"{source.name} {empty.name}"]
-    assert numbers == {("Number of pixels in region", ""): 0.0}
+    nothing = {"median": None, "q1": None, "q3": None, "mean": None, "sd": None, "pixels": 0}
+    first, second = source.result.regions[:2]
+    found = values_by_region(report([changed(regions=(first, replace(second, **nothing)))]))
+    assert list(found) == [f"{source.name} {first.name}"]
+    # The first group also states what concerns the slice.
+    found = values_by_region(report([changed(regions=(replace(first, **nothing),), confidence=None)]))
+    assert found[f"{source.name} {first.name}"][0] == {("Number of pixels in region", ""): 0.0}
+
+
+def in_columns_of_the_first_group(found):
+    """Whether each group has its measurements in the order of the first one, as 3D Slicer's table has them.
+
+    Its columns are the measurements of the first group, and a row fills them from the left.
+    """
+    first, *others = [list(numbers) for numbers, _ in found.values()]
+    return all(each == first[: len(each)] for each in others)
+
+
+def test_measurements_that_are_missing_shift_no_others(changed, source):
+    regions = [replace(each, z_score=0.5) for each in source.result.regions]
+    regions[1] = replace(regions[1], z_score=None)
+    regions[2] = replace(regions[2], median=None, q1=None, q3=None, mean=None, sd=None, pixels=0)
+    found = values_by_region(report([changed(regions=tuple(regions))]))
+    assert len(found) == len(regions) - 1
+    assert in_columns_of_the_first_group(found)
 
 
 def test_a_slice_beside_its_source_is_reported_and_the_others_are_written(classic_sources):
@@ -393,6 +461,66 @@ def test_a_map_in_the_series_of_its_images_has_objects_of_its_own(tmp_path, ring
     objects = write_objects(sources, ALL).objects
     assert len(objects) == 7
     assert len({each.SOPInstanceUID for each in objects}) == 7
+
+
+def test_maps_and_segmentations_of_several_slices_are_series_of_their_own(written):
+    """OHIF 3.13 makes one display set of the Parametric Maps or Segmentations of a series, and shows one."""
+    series = {}
+    for each in written:
+        series.setdefault(str(each.SeriesInstanceUID), []).append(each)
+    shown = [members for members in series.values() if "Capture" not in members[0].SOPClassUID.name]
+    assert [len(members) for members in shown] == [1] * 5
+    assert len({members[0].SeriesDescription for members in shown}) == 5
+    assert len(series) == 6
+
+
+@pytest.mark.parametrize("beside", ["map", "repetition"])
+def test_two_results_of_a_slice_in_one_series_are_told_apart(beside, tmp_path, ring_engine, provenance):
+    simulated, images = scanner.examination(1, size=96)
+    molli = scanner.series_of(scanner.classic(images), 1)
+    (own,) = scanner.map_series(simulated, number=1)
+    more = [own] if beside == "map" else deepcopy(molli)
+    for number, each in enumerate(more, start=len(molli) + 1):
+        each.InstanceNumber = number
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = derived_uid(f"image {number}")
+        each.AcquisitionTime = f"1016{number % 60:02d}"
+        each.PixelData = (each.pixel_array + np.uint16(1)).tobytes()  # no copy
+
+    def made(datasets, folder):
+        (examination,) = open_dicom(save(datasets, folder)).examinations()
+        results = [Pipeline(ring_engine).process(each) for each in examination.series]
+        return write_examination(examination, results, provenance, ALL).objects
+
+    (tmp_path / "alone").mkdir()
+    alone, both = made(molli, tmp_path / "alone"), made([*molli, *more], tmp_path)
+    (report_both,) = [each for each in both if each.Modality == "SR"]
+    segmentations = [each for each in both if each.Modality == "SEG"]
+    assert len(segmentations) == 2
+    tracked = [[item.TrackingUID for item in each.SegmentSequence] for each in segmentations]
+    assert len({uid for uids in tracked for uid in uids}) == 4
+    found = values_by_region(report_both)
+    assert len([name for name in found if name.endswith("global")]) == 2
+    assert set(found) > set(values_by_region(alone[-1]))
+    uids = [str(each.value) for each in report_both.ContentSequence[-1].iterall() if each.tag == UID]
+    assert len(uids) == len(set(uids)) == len(found)
+    assert report_both.InstanceNumber == 1
+    captures = [each for each in both if "Capture" in each.SOPClassUID.name]
+    assert {each.InstanceNumber for each in captures} == {1, 1001}
+    descriptions = sorted(each.SeriesDescription for each in both if "Parametric" in each.SOPClassUID.name)
+    assert [("scanner's map" in each) for each in descriptions] == [False, beside == "map"]
+    assert len(set(descriptions)) == 2
+    # The first one is tracked as before the other one came.
+    (before,) = [each for each in alone if each.Modality == "SEG"]
+    assert [item.TrackingUID for item in before.SegmentSequence] in tracked
+
+
+def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine, provenance):
+    objects = scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 1)
+    for each in objects:
+        each.SeriesNumber = 2005001  # more than the 16 bits of an index
+    sources = read_sources(save(objects, tmp_path), ring_engine, provenance)
+    assert sources[0].result.identity.series_index == 1
+    assert all(name.startswith("series 2005001 slice 0 T1 ") for name in values_by_region(report(sources)))
 
 
 def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engine, provenance):

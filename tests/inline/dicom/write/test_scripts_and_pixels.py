@@ -100,7 +100,9 @@ def tilted(request, tmp_path_factory, ring_engine, provenance):
 
 def test_a_segmentation_lies_on_source_pixels_that_are_neither_square_nor_upright(tilted):
     objects = {each.SeriesDescription: again(each) for each in write_objects(tilted, ALL).objects}
-    segmented, parametric = (objects[f"T1 native {name} (myostream)"] for name in ("LV contours", "map"))
+    segmented, parametric = (
+        objects[f"T1 native {name}, slice 0 (myostream)"] for name in ("LV contours", "map")
+    )
     groups = segmented.SharedFunctionalGroupsSequence[0]
     assert [float(each) for each in groups.PixelMeasuresSequence[0].PixelSpacing] == [
         BETWEEN_ROWS,

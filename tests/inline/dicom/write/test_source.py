@@ -153,6 +153,21 @@ def test_a_date_or_time_that_does_not_exist_is_left_empty(source, name, value):
             assert other == name or made[other].value == kept
 
 
+@pytest.mark.parametrize(("age", "kept"), [("045Y", "045Y"), ("45", ""), ("45Y ", ""), ("", "")])
+def test_an_age_in_another_form_is_left_empty(source, age, kept):
+    images = [copy.deepcopy(each) for each in source.images.datasets]
+    for each in images:
+        each["PatientAge"] = DataElement("PatientAge", "AS", age, validation_mode=0)
+        each["PatientID"] = DataElement("PatientID", "LO", "9" * 65, validation_mode=0)
+    written = write_objects([replace(source, images=replace(source.images, datasets=tuple(images)))], ALL)
+    assert (len(written.objects), written.problems) == (4, [])
+    for made in written.objects:
+        assert (made.PatientAge or "") == kept
+        assert made.PatientID == "9" * 65
+    plain = write_objects([source], ("map",)).objects[0]
+    assert not plain.get("PatientAge")
+
+
 @settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=7))
 def test_a_plane_of_any_numbers_is_read_or_refused(numbers):
