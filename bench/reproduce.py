@@ -134,7 +134,8 @@ def details(results: Path = RESULTS, chosen: Sequence[tuple[str, str, str]] | No
             found = {cell(row, first, form): row for row in found}
         needed = shown[0][1].partition("/")[0]
         rows = {name: row for name, row in found.items() if isinstance(row, dict) and needed in row}
-        part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
+        commit, _, modified = content["machine"]["commit"].partition("-")
+        part = f"{file} ({commit[:7]}{', modified' if modified else ''}) {path}".strip()
         tables.append(markdown((part, *(heading for heading, _, _ in shown)), cells(rows, shown)))
     return "\n\n".join(tables)
 
