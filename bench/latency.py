@@ -105,6 +105,7 @@ def summary(slices: Sequence[Slice]) -> dict[str, Any]:
             "between_neighbours": statistics.fmean(steps) if steps else 0.0,
         },
         "worst": slowest(slices),
+        "numbers": [each.number for each in slices],
         "all_ms": [round(value, 3) for value in everything],
     }
 
@@ -246,12 +247,18 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         MyostreamError: the measurement ended early, as its ``problem`` states.
     """
     write_results(json_file, results)
-    curves = [
-        {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}
-        | {name: ((0, len(pace["all_ms"])), (pace["latency_ms"][name],) * 2) for name in ("p50", "p99")}
+    panels = [
+        (
+            f"slice, one every {pace['interval_ms']:.0f} ms",
+            "last byte in to last byte out, ms",
+            {
+                "latency": (pace["numbers"], pace["all_ms"]),
+                **{name: pace["latency_ms"][name] for name in ("p50", "p99")},
+            },
+        )
         for pace in results["paces"]
     ]
-    draw_curves(plot, [("slice", "last byte in to last byte out, ms", each) for each in curves])
+    draw_curves(plot, panels)
     rows, lines = {}, []
     for pace in results["paces"]:
         name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]

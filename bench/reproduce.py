@@ -26,7 +26,9 @@ _REAL: Final = "myostream evaluate --data DATA --map"
 _FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as fast as curve_fit"
 _T1: Final = "summaries/window not saturated"
 _T2: Final = "summaries/all slices"
-_SLICE: Final = "{paces/0/latency_ms/p50|.0f} / {paces/0/latency_ms/p99|.0f} ms (p50 / p99)"
+_SLICE: Final = (
+    "{paces/0/latency_ms/p50|.0f} / {paces/0/latency_ms/p99|.0f} ms (p50 / p99, between the two slowest)"
+)
 _NETWORK: Final = "{engines/openvino-bf16/p50|.1f} / {engines/torch/p50|.1f} ms"
 _V100: Final = "12.3 s (V100, network and contours alone)"
 
@@ -36,7 +38,8 @@ ROWS: Final = (
     ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.68 mm", f"{_REAL} t2"),
     ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "2.10 mm", f"{_REAL} t2"),
     ("T1 fit, 8 images of 256 x 256", "fits", _FIT, "-", "python -m bench.fits"),
-    ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
+    ("one slice, last byte in to last byte out", "latency", _SLICE, "-",
+     "myostream bench latency --slices {slices|d}"),
     ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,
      "myostream bench throughput"),
     ("network, bfloat16 / torch in float32, p50", "engines", _NETWORK, "-", "myostream engines"),
@@ -113,8 +116,8 @@ def _row(
     results: Path, quantity: str, file: str, measured: str, published: str, command: str
 ) -> Sequence[str]:
     content = _read(results, file)
-    text = _VALUE.sub(lambda found: format(value_at(content, found[1]), found[2]), measured)
-    return quantity, text, published, f"`{command}`"
+    texts = (quantity, measured, published, f"`{command}`")
+    return [_VALUE.sub(lambda found: format(value_at(content, found[1]), found[2]), each) for each in texts]
 
 
 def live_page(results: Path = RESULTS) -> str:
@@ -134,7 +137,8 @@ def details(results: Path = RESULTS, chosen: Sequence[tuple[str, str, str]] | No
             found = {cell(row, first, form): row for row in found}
         needed = shown[0][1].partition("/")[0]
         rows = {name: row for name, row in found.items() if isinstance(row, dict) and needed in row}
-        part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
+        commit, _, modified = content["machine"]["commit"].partition("-")
+        part = f"{file} ({commit[:7]}{', modified' if modified else ''}) {path}".strip()
         tables.append(markdown((part, *(heading for heading, _, _ in shown)), cells(rows, shown)))
     return "\n\n".join(tables)
 

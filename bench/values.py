@@ -16,8 +16,8 @@ from inline.cli.tables import print_lines
 from model.machine import describe_machine
 from model.output import OutputError, write_json
 
-Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
-"""Label of x, label of y, and curves (x, y) by name."""
+Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]] | float]]
+"""Label of x, label of y, and curves (x, y) or levels of y by name."""
 PERCENTILES: Final = "p50 .1f, p95 .1f, p99 .1f, max .1f"
 
 
@@ -72,8 +72,11 @@ def draw_curves(file: Path | None, panels: Sequence[Panel], columns: int = 1) ->
     rows = len(panels) // columns
     with figure(file, rows, columns, (2.0 + 4.5 * columns, 2.7 * rows)) as grid:
         for axes, (x_label, y_label, curves) in zip(grid.flat, panels, strict=True):
-            for name, (x, y) in curves.items():
-                axes.plot(x, y, ".-", label=name)
+            for number, (name, curve) in enumerate(curves.items()):
+                if isinstance(curve, float):
+                    axes.axhline(curve, color=f"C{number}", label=name)
+                else:
+                    axes.plot(*curve, ".-", color=f"C{number}", label=name)
             axes.set(xlabel=x_label, ylabel=y_label)
             axes.set_ylim(0.0)
             axes.legend(fontsize=8)

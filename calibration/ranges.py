@@ -366,7 +366,9 @@ def calibrate(
     for text in (*_pooled(several), *_remarks(persons, ranges, outliers)):
         console.print(text, highlight=False, markup=False)
     if output is not None:
-        console.print(f'Written. Use them with the setting reference.file = "{output}"', markup=False)
+        console.print(
+            f'Written. Use them with the setting reference.file = "{output.absolute()}"', markup=False
+        )
     return ranges
 
 

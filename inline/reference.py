@@ -149,12 +149,10 @@ class ReferenceRanges:
         fitting = [each for each in fitting if each.shmolli == (Flag.SHMOLLI in result.flags)]
         if not fitting:
             return {}, f"No z-scores of {quantity}: either the map or the reference ranges are of ShMOLLI."
-        comparable = [each for each in fitting if _same_evaluation(each, result)]
+        comparable = [each for each in fitting if not _differences(each, result)]
         if not comparable:
-            return {}, (
-                f"No z-scores of {quantity}: the reference ranges were made with another t1_scale, another "
-                "contour convention or another regions.inset."
-            )
+            found = " and ".join(_differences(fitting[0], result))
+            return {}, f"No z-scores of {quantity}: the reference ranges were made with {found}."
         ordered = sorted(comparable, key=lambda each: (each.sex is not None, len(each.sequence)))
         return {each.region: each for each in ordered}, ""
 
@@ -180,18 +178,25 @@ def quantity_of(result: SliceResult) -> Measured:
     return "T1" if result.quantity is Quantity.T1 else "T2"
 
 
-def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
-    """Return whether a range was made with the settings of a slice: scale, contour convention, inset."""
-    if each.t1_scale is not None and abs(each.t1_scale - result.t1_scale) > _SAME_SCALE:
-        return False
-    if each.region_inset is not None and (
-        result.inset is None or abs(each.region_inset - result.inset) > _SAME_SCALE
-    ):
-        return False
-    if each.contour_convention_mm is None:
-        return True
-    # Not the offsets as applied: those of a thin wall are smaller, as are those of another convention.
-    return result.convention is not None and all(
-        abs(made - stated) <= _SAME_MM
-        for made, stated in zip(result.convention, each.contour_convention_mm, strict=True)
-    )
+def _differences(each: ReferenceRange, result: SliceResult) -> list[str]:
+    """Return the settings in which a range and a slice differ, with the values of both."""
+    pairs: list[tuple[str, tuple[float, ...] | None, tuple[float, ...] | None, float]] = [
+        ("mapping.t1_scale", _single(each.t1_scale), _single(result.t1_scale), _SAME_SCALE),
+        # Not the offsets as applied: those of a thin wall are smaller, as are those of another convention.
+        ("contour convention (endo, epi) in mm", each.contour_convention_mm, result.convention, _SAME_MM),
+        ("regions.inset", _single(each.region_inset), _single(result.inset), _SAME_SCALE),
+    ]
+    return [
+        f"{name} {_stated(made)}, not {_stated(now)}"
+        for name, made, now, same in pairs
+        if made is not None
+        and (now is None or any(abs(one - other) > same for one, other in zip(made, now, strict=True)))
+    ]
+
+
+def _single(value: float | None) -> tuple[float] | None:
+    return None if value is None else (value,)
+
+
+def _stated(values: tuple[float, ...] | None) -> str:
+    return "an unknown one" if values is None else ", ".join(f"{each:.6g}" for each in values)

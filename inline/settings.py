@@ -401,6 +401,8 @@ class _Environment(Settings, BaseSettings):
 def load_settings(file: str | Path | None = None, **command_line: Any) -> Settings:
     """Return the settings: the defaults, over them a file, the environment, and the command line.
 
+    Relative paths in the file are taken from its own folder, others from the current one.
+
     Args:
         file: TOML file; None for the one that the environment variable ``MYOSTREAM_SETTINGS`` names, if any.
         command_line: values by name, those of a section as a dict (``server={"port": 9003}``); None leaves
@@ -419,7 +421,8 @@ def load_settings(file: str | Path | None = None, **command_line: Any) -> Settin
         environment = EnvSettingsSource(_Environment)()
     except SettingsError as error:
         raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
-    stated = _read(file) if file else {}
+    environment = _with_paths_from(Path.cwd(), environment)
+    stated = _with_paths_from(file.absolute().parent, _read(file)) if file else {}
     # Numbers and truth values of variables are texts.
     wrong = (
         _mistyped(stated, (bool, str))
@@ -487,6 +490,20 @@ def _read(file: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
+
+
+def _with_paths_from(
+    folder: Path, content: Mapping[str, Any], model: type[BaseModel] = Settings
+) -> dict[str, Any]:
+    """Return settings of ``model`` whose relative paths are taken from a folder."""
+    made = dict(content)
+    for name, field in model.model_fields.items():
+        value, kind = made.get(name), field.annotation
+        if kind == Path | None and isinstance(value, str):
+            made[name] = str(folder / value)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
+            made[name] = _with_paths_from(folder, value, kind)
+    return made
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import typer
 from typer import Argument, Option
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import existing_file, output_folder, path
+from inline.cli.options import SettingsFile, existing_file, output_folder, path
 from inline.data.version import software_version
+from inline.settings import load_settings
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -43,12 +44,13 @@ def openrecon(
         Path | None,
         Option(callback=existing_file, help="File of the image with the label; then the archive is made."),
     ] = None,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Write label, manual and build file for OpenRecon of Siemens, and the archive of a given image."""
     from inline.package.label import make_label
     from inline.package.openrecon import next_commands, write_package
 
-    label = make_label(vendor, software_version())
+    label = make_label(vendor, software_version(), load_settings(settings_file))
     require("matplotlib")
     archive = write_package(output, label, base, image)
     typer.echo(f"label, build file and manual in {output}")
@@ -56,7 +58,7 @@ def openrecon(
         typer.echo(f"archive to install: {archive}")
         return
     typer.echo("next:")
-    for command in next_commands(output, label, base):
+    for command in next_commands(output, label, base, settings_file):
         typer.echo(f"  {command}")
 
 
@@ -72,11 +74,12 @@ def fire(
     ],
     output: OutputFolder = Path("fire"),
     vendor: VendorOption = "myostream",
+    settings_file: SettingsFile = None,
 ) -> None:
     """Write start script, configuration and the steps for the disk image for FIRE of Siemens."""
     from inline.package.fire import MAKE_IMAGE, read_root_filesystem, write_fire
     from inline.package.label import make_label
 
     label = make_label(vendor, software_version())
-    package = write_fire(output, label, read_root_filesystem(rootfs))
+    package = write_fire(output, label, read_root_filesystem(rootfs), load_settings(settings_file))
     typer.echo(f"next, as root: {shlex.join((str(package / MAKE_IMAGE), str(rootfs)))}")

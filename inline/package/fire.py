@@ -17,6 +17,8 @@ from typing import Final
 
 from inline.package.label import NAME, PORT, package_name
 from inline.package.schema import Label, PackageError
+from inline.serving.parameters import own_parameters
+from inline.settings import Settings
 from model.output import check_folder, write_json, write_text
 
 START_SCRIPT: Final = "start-myostream.sh"
@@ -92,13 +94,15 @@ def read_root_filesystem(file: Path) -> RootFilesystem:
     return RootFilesystem(executables[0], entries, content_bytes, kernels)
 
 
-def write_fire(folder: Path, label: Label, root: RootFilesystem) -> Path:
+def write_fire(folder: Path, label: Label, root: RootFilesystem, settings: Settings) -> Path:
     """Write the folder of a FIRE package and return it. The disk image is made by its ``make-image.sh``.
 
     Args:
         folder: of the outputs, which exists.
-        label: whose parameters the host sends, with their defaults.
+        label: with version and vendor.
         root: root file system of the disk image.
+        settings: of the site. The host sends the parameters that are not at their defaults: others would
+            replace what the server is set to.
 
     Raises:
         OutputError: a file cannot be written.
@@ -109,7 +113,8 @@ def write_fire(folder: Path, label: Label, root: RootFilesystem) -> Path:
         check_folder(each)
     image = f"{NAME}-{label.general.version}.img"
     write_text(fire / f"fire_{NAME}.ini", _ini(image))
-    write_json(fire / "config" / f"fire_{NAME}.json", {"version": "1.1.0", "parameters": label.defaults()})
+    parameters = {"config": "mapping", **own_parameters(settings)}
+    write_json(fire / "config" / f"fire_{NAME}.json", {"version": "1.1.0", "parameters": parameters})
     for name, text in ((START_SCRIPT, _start_script(root)), (MAKE_IMAGE, _make_image(image, root))):
         write_text(package / name, text)
         (package / name).chmod(0o755)

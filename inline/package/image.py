@@ -78,8 +78,8 @@ def _check_configuration(file: Path, content: dict[str, Any], label: Label, dock
         raise PackageError(f"the image in {file} has no OpenRecon label; build it with {dockerfile}")
     if decoded(value).content() != label.content():
         raise PackageError(
-            f"the image in {file} has another OpenRecon label, of another version or vendor; build it again "
-            f"with {dockerfile}"
+            f"the image in {file} has another OpenRecon label, of another version, vendor or settings; "
+            f"build it again with {dockerfile}"
         )
     user = str(configuration.get("User") or "root").partition(":")[0]
     if user not in ("root", "0"):

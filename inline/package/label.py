@@ -6,10 +6,12 @@ import base64
 import binascii
 import json
 import re
+from decimal import Decimal
 from importlib.resources import files
 from typing import Final
 
 from inline.package.schema import (
+    STEP,
     BooleanParameter,
     Choice,
     ChoiceParameter,
@@ -43,16 +45,20 @@ _MEMORY_MB: Final = 4096
 """With default settings docs/protocol.md adds up to 2.4 GB at most."""
 
 
-def make_label(vendor: str, version: str) -> Label:
+def make_label(vendor: str, version: str, settings: Settings | None = None) -> Label:
     """Return the label.
+
+    The host sends every parameter with each measurement, so the defaults must be the settings of the site.
 
     Args:
         vendor: who makes the package; letters and digits, with single dots and hyphens between them, since
             file names and the name of the image hold it.
         version: of myostream, ``MAJOR.MINOR.PATCH``.
+        settings: that the defaults come from; None for the defaults of the program.
 
     Raises:
-        PackageError: vendor or version cannot be used, or the parameters lack an id of earlier versions.
+        PackageError: vendor, version or a setting cannot be used, or the parameters lack an id of earlier
+            versions.
     """
     if len(vendor) > _LONGEST or not _VENDOR.fullmatch(vendor):
         raise PackageError(
@@ -61,7 +67,9 @@ def make_label(vendor: str, version: str) -> Label:
         )
     with reported_problems():
         label = Label(
-            general=_general(vendor, version), reconstruction=_reconstruction(), parameters=_parameters()
+            general=_general(vendor, version),
+            reconstruction=_reconstruction(),
+            parameters=_parameters(settings or Settings()),
         )
     check_ids(label)
     return label
@@ -150,9 +158,11 @@ def _reconstruction() -> Reconstruction:
     )
 
 
-def _parameters() -> list[Parameter]:
-    settings = Settings()
+def _parameters(settings: Settings) -> list[Parameter]:
     millimetres, percent = Unit(en="mm"), Unit(en="%")
+    factors = {"1": "1: as fitted", "1.0365": "1.0365: as maps of Siemens"}
+    t1_scale = f"{settings.mapping.t1_scale:.12g}"
+    factors.setdefault(t1_scale, f"{t1_scale}: of this site")
     offset = "Contour convention: distance of the contour from the {} border of the wall, positive into it."
     return [
         ChoiceParameter(
@@ -222,8 +232,8 @@ def _parameters() -> list[Parameter]:
             information=Words(
                 en="On every fitted T1. Use one factor for all examinations that are compared."
             ),
-            default=f"{settings.mapping.t1_scale:g}",
-            values=_choices(**{"1": "1: as fitted", "1.0365": "1.0365: as maps of Siemens"}),
+            default=t1_scale,
+            values=_choices(**factors),
         ),
         DoubleParameter(
             id="endoOffsetMm",
@@ -231,7 +241,7 @@ def _parameters() -> list[Parameter]:
             information=Words(en=offset.format("inner")),
             minimum=-FURTHEST_MM,
             maximum=FURTHEST_MM,
-            default=settings.contours.endo_offset_mm,
+            default=_in_steps("contours.endo_offset_mm", settings.contours.endo_offset_mm),
             unit=millimetres,
         ),
         DoubleParameter(
@@ -240,7 +250,7 @@ def _parameters() -> list[Parameter]:
             information=Words(en=offset.format("outer")),
             minimum=-FURTHEST_MM,
             maximum=FURTHEST_MM,
-            default=settings.contours.epi_offset_mm,
+            default=_in_steps("contours.epi_offset_mm", settings.contours.epi_offset_mm),
             unit=millimetres,
         ),
         DoubleParameter(
@@ -253,7 +263,7 @@ def _parameters() -> list[Parameter]:
             ),
             minimum=0.0,
             maximum=100.0 * HAEMATOCRIT[1],
-            default=0.0,
+            default=_in_steps("100 ecv.haematocrit", round(100.0 * (settings.ecv.haematocrit or 0.0), 6)),
             unit=percent,
         ),
         BooleanParameter(
@@ -263,6 +273,16 @@ def _parameters() -> list[Parameter]:
             default=settings.ecv.synthetic,
         ),
     ]
+
+
+def _in_steps(name: str, value: float) -> float:
+    """Return a setting as a default; a rounded one would make other values than the site's."""
+    if Decimal(repr(value)) % STEP:
+        raise PackageError(
+            f"{name} = {value!r} cannot be in a label, whose numbers have steps of {STEP}; round it in the "
+            "settings file, before reference ranges are made"
+        )
+    return value
 
 
 def _choices(**names: str) -> list[Choice]:

@@ -71,7 +71,9 @@ def dockerfile_text(label: Label, base: str) -> str:
     )
 
 
-def next_commands(folder: Path, label: Label, base: str) -> tuple[str, ...]:
+def next_commands(
+    folder: Path, label: Label, base: str, settings_file: Path | None = None
+) -> tuple[str, ...]:
     """Return the commands that make the image and then the archive."""
     name = package_name(label)
     # Tags have no capitals and no plus sign.
@@ -80,10 +82,11 @@ def next_commands(folder: Path, label: Label, base: str) -> tuple[str, ...]:
     saved = str(folder / f"{name}.tar")
     build = ("podman", "build", "--format", "docker", "--platform", "linux/amd64")
     package = ("myostream", "package", "openrecon", "--vendor", label.general.vendor, "--base", base)
+    given = () if settings_file is None else ("--settings", str(settings_file))
     commands = (
         (*build, "-f", str(folder / DOCKERFILE), "-t", tag, str(folder)),
         ("podman", "save", "--format", "docker-archive", "-o", saved, tag),
-        (*package, "--image", saved, "-o", str(folder)),
+        (*package, *given, "--image", saved, "-o", str(folder)),
     )
     return tuple(map(shlex.join, commands))
 

@@ -28,6 +28,7 @@ from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity, te
 from inline.serving.parameters import (
     CONFIGURATION_KEYS,
     OF_PATIENT,
+    overridden,
     parameter_name,
     read_parameters,
     with_haematocrit,
@@ -114,7 +115,7 @@ class Dialogue:
             dialect: of the peer, where it is known; else the first message of the peer decides.
             configuration: in place of the one that the peer requests.
         """
-        self.settings = settings
+        self.settings = self._program = settings
         self.measurement: MeasurementHeader | None = None
         self._name = name
         self._dialect = dialect
@@ -287,6 +288,9 @@ class Dialogue:
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(names))
         self.settings = settings
+        for note in overridden(self._program, settings, names):
+            _log.info("%s: %s", self._name, note)
+            yield from self.say(note)
 
 
 def _attributes(xml: str) -> dict[str, object]:

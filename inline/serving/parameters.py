@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import getitem
 from typing import Final
 
 from pydantic import ValidationError
@@ -133,6 +135,29 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
     return settings, problems
 
 
+def own_parameters(settings: Settings) -> dict[str, object]:
+    """Return the parameters whose settings are not the defaults, by name, with their values."""
+    usual, own = _values(Settings()), _values(settings)
+    return {name: value for name, value in own.items() if name != _PERCENT and value != usual[name]}
+
+
+def overridden(own: Settings, settings: Settings, names: Iterable[str]) -> list[str]:
+    """Return one sentence for each parameter of a client that replaces what the site has set.
+
+    Args:
+        own: settings of the program; those that are not the defaults count as set by the site.
+        settings: of the connection, with the parameters.
+        names: of the parameters, as in :data:`PARAMETERS`. One of a patient is meant to replace that of all.
+    """
+    site, now = own_parameters(own), _values(settings)
+    return [
+        f"parameter {name} {_plain(now[name])} replaces {'.'.join(PARAMETERS[name])} = {_plain(site[name])}, "
+        "which is set on this server"
+        for name in names
+        if name in site and name not in OF_PATIENT and now[name] != site[name]
+    ]
+
+
 def with_haematocrit(settings: Settings, haematocrit: float | None) -> Settings:
     """Return the settings with a haematocrit."""
     return settings.model_copy(update={"ecv": settings.ecv.model_copy(update={"haematocrit": haematocrit})})
@@ -144,6 +169,16 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def _values(settings: Settings) -> dict[str, object]:
+    content = settings.model_dump()
+    return {name: reduce(getitem, path, content) for name, path in PARAMETERS.items()}
+
+
+def _plain(value: object) -> str:
+    """Return a validated value as settings files have it, without quotation marks."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower()
 
 
 def _refused(settings: Settings, name: str) -> Settings:

@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def test_first_slices_are_stated_apart():
     assert found["by_quantity_ms"]["T2"]["p50"] == 70
     assert found["jitter_ms"]["standard_deviation"]["T1"] == pytest.approx(np.std([80, 90, 80]))
     assert found["jitter_ms"]["between_neighbours"] == pytest.approx(np.mean([10, 10, 0]))
+
+
+def test_slices_are_drawn_by_the_numbers_of_the_printout(monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(latency, "draw_curves", lambda _, panels: drawn.extend(panels))
+    measured = [*slices(500, 80, 90, 131), *slices(300, 70, 70, 70, quantity="T2")]
+    measured = [replace(each, number=number) for number, each in enumerate(measured)]
+    paces = [{"interval_ms": pace, **summary(measured)} for pace in (2000.0, 200.0)]
+    show({"slices": 8, "engine_used": "ring", "paces": paces}, None, None)
+    assert [label for label, _, _ in drawn] == ["slice, one every 2000 ms", "slice, one every 200 ms"]
+    for _, _, curves in drawn:
+        assert curves["latency"] == ([1, 2, 3, 5, 6, 7], [80, 90, 131, 70, 70, 70])
+        assert (curves["p50"], curves["p99"]) == (75.0, pytest.approx(128.95))
+    assert "slowest: slice 3 (T1), 131.0 ms" in " ".join(capsys.readouterr().out.split())
 
 
 def session(slices, engine=None, budget_ms=60_000.0, **settings):

@@ -54,6 +54,14 @@ def test_rows_follow_the_result_files(tmp_path):
     assert len(reproduce.summary(tmp_path).splitlines()) == 2 + 8
 
 
+def test_a_tree_that_was_not_as_committed_is_stated(tmp_path, monkeypatch):
+    (tmp_path / "f.json").write_text(
+        json.dumps({"machine": {"commit": "0123456789ab-dirty"}, "rows": {"a": {"n": 1}}})
+    )
+    monkeypatch.setattr(reproduce, "DETAILS", (("f", "rows", "n"),))
+    assert reproduce.details(tmp_path).startswith("| f (0123456, modified) rows | n |")
+
+
 def test_a_missing_value_is_a_dash_in_a_table_and_an_error_in_the_summary(tmp_path, monkeypatch):
     content = {"a": {"slices": 3, "dice": [0.9, 0.01]}, "b": {"slices": 2, "dice": None}, "c": {"slices": 1}}
     (tmp_path / "f.json").write_text(json.dumps({"machine": {"commit": "0123456789ab"}, "rows": content}))

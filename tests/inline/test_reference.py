@@ -67,9 +67,15 @@ def test_a_region_without_values_has_no_z_score(ranges):
         ({"field_strength": 3.0}, "no expected reference"),
         ({"sequence": "SASHA"}, "no expected reference"),
         ({"sex": "F"}, "no expected reference"),
-        ({"t1_scale": 1.0365}, "another t1_scale"),
-        ({"contour_convention_mm": [0.0, 0.0]}, "contour convention"),
-        ({"region_inset": 0.3}, "another regions.inset"),
+        ({"t1_scale": 1.0365}, "made with mapping.t1_scale 1.0365, not 1."),
+        (
+            {"contour_convention_mm": [0.0, 0.25]},
+            "made with contour convention (endo, epi) in mm 0, 0.25, not 1.5, 1.5.",
+        ),
+        (
+            {"region_inset": 0.3, "t1_scale": 1.1},
+            "made with mapping.t1_scale 1.1, not 1 and regions.inset 0.3, not 0.1.",
+        ),
         ({"scanner_made": True}, "the map is fitted, the ranges are of the scanner's maps"),
         ({"shmolli": True}, "either the map or the reference ranges are of ShMOLLI"),
     ],
@@ -128,7 +134,7 @@ def test_a_thin_wall_is_no_other_convention(ranges):
         offsets = ContourOffsets(*other)
         found, note = made.of("T1", replace(SLICE, offsets=offsets, convention=offsets))
         assert not found
-        assert "another contour convention" in note
+        assert "contour convention (endo, epi) in mm 1.5, 1.5, not " in note
     assert not made.of("T1", replace(SLICE, convention=None))[0]
 
 

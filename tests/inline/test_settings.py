@@ -227,6 +227,26 @@ def test_the_name_of_a_file_may_be_a_text(tmp_path):
     assert load_settings(str(tmp_path / "site.toml")).workers == 3
 
 
+def test_relative_paths_lie_beside_the_file_and_those_of_the_environment_in_the_current_folder(
+    tmp_path, environment, monkeypatch
+):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "etc" / "site.toml").write_text(
+        'weights = "own"\n[reference]\nfile = "../ranges.toml"\n[emit]\nzmq_keys = "/keys"\n'
+        '[dicom]\nspool = "spool"\ntls_certificate = "a.pem"\ntls_key = "b.pem"\ntls_ca = "c.pem"\n'
+    )
+    monkeypatch.chdir(tmp_path / "run")
+    environment(MYOSTREAM_DICOM__SPOOL="queue", MYOSTREAM_SETTINGS="../etc/site.toml")
+    made = load_settings()
+    etc = tmp_path / "run" / ".." / "etc"
+    assert (made.weights, made.emit.zmq_keys) == (etc / "own", Path("/keys"))
+    assert made.reference.file == etc / "../ranges.toml"
+    node = made.dicom
+    assert (node.tls_certificate, node.tls_key, node.tls_ca) == (etc / "a.pem", etc / "b.pem", etc / "c.pem")
+    assert node.spool == tmp_path / "run" / "queue"
+
+
 def test_a_section_that_is_none_is_named_when_the_command_line_states_it_too(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("server = 5\nemit = 'no'\n")

@@ -1,5 +1,6 @@
 """``myostream package``, as a user types it."""
 
+import json
 import zipfile
 
 from typer.testing import CliRunner
@@ -51,3 +52,17 @@ def test_fire_states_the_next_command(tmp_path):
     made = runner.invoke(app, ["package", "fire", str(rootfs), "-o", str(tmp_path / "out")])
     assert made.exit_code == 0, made.output
     assert made.output.strip().endswith(f"make-image.sh {rootfs}")
+
+
+def test_the_settings_of_the_site_are_in_both_packages_and_in_the_next_command(tmp_path):
+    out, site, rootfs = tmp_path / "out", tmp_path / "site.toml", write_tar(tmp_path / "rootfs.tar", ROOT)
+    site.write_text("[contours]\nendo_offset_mm = 2.1\n")
+    made = runner.invoke(app, ["package", "openrecon", "-o", str(out), "--settings", str(site)])
+    assert made.exit_code == 0, made.output
+    assert f" --settings {site} --image " in made.output
+    parameters = json.loads((out / "OpenReconLabel.json").read_text())["parameters"]
+    assert [each["default"] for each in parameters if each["id"] == "endoOffsetMm"] == [2.1]
+    made = runner.invoke(app, ["package", "fire", str(rootfs), "-o", str(out), "--settings", str(site)])
+    assert made.exit_code == 0, made.output
+    (configuration,) = out.rglob("fire_myostream.json")
+    assert json.loads(configuration.read_text())["parameters"] == {"config": "mapping", "endo_offset_mm": 2.1}

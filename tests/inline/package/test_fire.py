@@ -71,7 +71,7 @@ def test_a_file_that_is_no_tar_file_is_refused(tmp_path, rootfs):
 def test_the_start_script_runs_a_command_whatever_its_path(label, tmp_path):
     path = "opt/my env $(touch x);'/bin/myostream"
     root = read_root_filesystem(write_tar(tmp_path / "rootfs.tar", {"bin/sh": "", path: MYOSTREAM}))
-    lines = (write_fire(tmp_path, label, root) / "start-myostream.sh").read_text().splitlines()
+    lines = (write_fire(tmp_path, label, root, Settings()) / "start-myostream.sh").read_text().splitlines()
     (start,) = (line for line in lines if line.startswith("nohup"))
     assert shlex.split(start)[:3] == ["nohup", f"/{path}", "serve"]
 
@@ -86,7 +86,9 @@ def test_the_start_script_uses_the_kernels_of_the_root_file_system(label, rootfs
     def exported(archive):
         folder = tmp_path / "package"
         folder.mkdir(exist_ok=True)
-        text = (write_fire(folder, label, read_root_filesystem(archive)) / "start-myostream.sh").read_text()
+        text = (
+            write_fire(folder, label, read_root_filesystem(archive), Settings()) / "start-myostream.sh"
+        ).read_text()
         script = text.replace("/tmp/share", str(tmp_path)).partition("nohup")[0] + "exec env"
         made = subprocess.run(
             ["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.defpath}
@@ -99,7 +101,7 @@ def test_the_start_script_uses_the_kernels_of_the_root_file_system(label, rootfs
 
 
 def test_the_folder_has_configuration_defaults_and_script(label, rootfs, tmp_path):
-    package = write_fire(tmp_path, label, read_root_filesystem(rootfs))
+    package = write_fire(tmp_path, label, read_root_filesystem(rootfs), Settings())
     assert package == tmp_path / "FIRE_site_myostream_V1.2.3"
     files = {str(each.relative_to(package)) for each in package.rglob("*") if each.is_file()}
     assert files == {
@@ -124,8 +126,23 @@ def test_the_folder_has_configuration_defaults_and_script(label, rootfs, tmp_pat
     assert f"nohup /opt/env/bin/{chroot['chroot_search_string']} -H 0.0.0.0 -p 9002 " in start
     sent = read_parameters((package / "Ice/fire/config/fire_myostream.json").read_text())
     assert sent.pop("config") == "mapping"
-    assert with_parameters(Settings(), sent) == (Settings(), [])
-    assert len(sent) == len(label.parameters) - 1
+    assert sent == {}  # a default would replace what the server is set to
+
+
+def test_the_configuration_states_what_the_site_has_set(label, rootfs, tmp_path):
+    own = Settings.model_validate(
+        {
+            "budget_ms": 2500,
+            "contours": {"endo_offset_mm": 1.83},
+            "emit": {"overlay": False, "zmq": "tcp://*:1"},
+        }
+    )
+    package = write_fire(tmp_path, label, read_root_filesystem(rootfs), own)
+    sent = read_parameters((package / "Ice/fire/config/fire_myostream.json").read_text())
+    assert sent == {"config": "mapping", "budget_ms": 2500.0, "overlay": False, "endo_offset_mm": 1.83}
+    del sent["config"]
+    by_host, problems = with_parameters(Settings(), sent)
+    assert (by_host.contours, by_host.budget_ms, problems) == (own.contours, own.budget_ms, [])
 
 
 @needs_tools
@@ -134,7 +151,7 @@ def test_the_script_makes_a_file_system_with_the_start_script_and_all_files(labe
         owned = tarfile.TarInfo("home/user")
         owned.type, owned.uid, owned.gid, owned.mode = tarfile.DIRTYPE, 1234, 1234, 0o700
         archive.addfile(owned)
-    package = write_fire(tmp_path, label, read_root_filesystem(rootfs))
+    package = write_fire(tmp_path, label, read_root_filesystem(rootfs), Settings())
     script = package / "make-image.sh"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     before = set(tmp_path.iterdir())
@@ -165,7 +182,7 @@ def test_the_script_makes_a_file_system_with_the_start_script_and_all_files(labe
 
 @needs_tools
 def test_a_script_that_fails_keeps_an_earlier_image_and_leaves_nothing(label, rootfs, tmp_path):
-    package = write_fire(tmp_path, label, read_root_filesystem(rootfs))
+    package = write_fire(tmp_path, label, read_root_filesystem(rootfs), Settings())
     image = package / "Ice/fire/chroot/myostream-1.2.3.img"
     image.write_text("earlier")
     rootfs.write_bytes(rootfs.read_bytes()[:9000])
@@ -189,7 +206,8 @@ def test_the_start_script_returns_and_the_server_runs_on_with_its_log(label, roo
     server.write_text('#!/bin/sh\necho "$@"\nsleep 1\necho done > "$(dirname "$0")/done"\n')
     server.chmod(0o755)
     root = read_root_filesystem(rootfs)
-    package = write_fire(tmp_path, label, type(root)(str(server), root.entries, root.content_bytes))
+    stand_in = type(root)(str(server), root.entries, root.content_bytes)
+    package = write_fire(tmp_path, label, stand_in, Settings())
     script = (package / "start-myostream.sh").read_text().replace("/tmp/share", str(tmp_path / "share"))
     log = tmp_path / "share" / "log" / "myostream.log"
     subprocess.run(["sh", "-c", script, "start", log], check=True, timeout=10)

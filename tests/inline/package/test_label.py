@@ -86,6 +86,36 @@ def test_the_defaults_are_those_of_the_settings_as_values_and_as_texts():
         assert with_parameters(Settings(), sent) == (Settings(), [])
 
 
+OWN = {
+    "budget_ms": 2500.0,
+    "emit": {"originals": "none", "overlay": False, "report": True, "uncertainty": True},
+    "assembly": {"motion": "both"},
+    "mapping": {"t1_scale": 1.02},
+    "contours": {"endo_offset_mm": 1.8, "epi_offset_mm": 0.4},
+    "ecv": {"haematocrit": 0.425, "synthetic": True},
+}
+"""Every parameter is not at its default."""
+
+
+def test_the_defaults_are_the_settings_of_the_site():
+    """A measurement where nobody changes a parameter leaves them as they are, as values and as texts."""
+    own = Settings.model_validate(OWN)
+    made = make_label("site", "1.2.3", own)
+    defaults = {name: value for name, value in made.defaults().items() if name != "config"}
+    for sent in (defaults, {name: str(value) for name, value in defaults.items()}):
+        assert with_parameters(own, sent) == (own, [])
+        assert with_parameters(Settings(), sent) == (own, [])
+    (factor,) = (each for each in made.parameters if each.id == "t1Scale")
+    assert [each.id for each in factor.values] == ["1", "1.0365", "1.02"]
+
+
+@pytest.mark.parametrize("offset", [1.83, -0.25])
+def test_a_setting_between_the_steps_of_a_host_is_refused_and_not_rounded(offset):
+    own = Settings.model_validate({"contours": {"epi_offset_mm": offset}})
+    with pytest.raises(PackageError, match=rf"contours\.epi_offset_mm = {offset} .* steps of 0\.1; round it"):
+        make_label("site", "1.2.3", own)
+
+
 def other(parameter):
     """A value that is not the default."""
     if isinstance(parameter, ChoiceParameter):

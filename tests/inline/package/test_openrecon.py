@@ -60,7 +60,7 @@ def test_an_image_that_cannot_be_used_leaves_nothing(label, saved, tmp_path):
     out.mkdir()
     with pytest.raises(PackageError, match=f"{out}/OpenRecon.dockerfile"):
         write_package(out, label, "myostream", saved(Labels={}))
-    with pytest.raises(PackageError, match="another version or vendor"):
+    with pytest.raises(PackageError, match="another version, vendor or settings"):
         write_package(out, make_label("elsewhere", "1.2.3"), "myostream", saved())
     assert list(out.iterdir()) == []
 

@@ -13,6 +13,7 @@ from inline.package.label import LABEL_NAME, make_label
 from inline.package.openrecon import next_commands, write_package
 from inline.package.schema import ChoiceParameter
 from inline.serving.parameters import parameter_name
+from inline.settings import Settings
 from tests.inline.package.images import save_image, write_tar
 from tests.inline.package.test_fire import ROOT
 
@@ -46,7 +47,7 @@ def test_the_files_are_those_that_are_written(tmp_path):
     assert f"`{archive.name}`" in PAGE
     assert [Path(name).suffix for name in zipfile.ZipFile(archive).namelist()] == [".tar", ".pdf"]
     package = write_fire(
-        tmp_path / "fire", LABEL, read_root_filesystem(write_tar(tmp_path / "rootfs.tar", ROOT))
+        tmp_path / "fire", LABEL, read_root_filesystem(write_tar(tmp_path / "rootfs.tar", ROOT)), Settings()
     )
     assert f"fire/{package.name}/make-image.sh rootfs.tar\n" in PAGE
     table = PAGE.partition("## FIRE")[2].partition("| file |")[2].partition("\n\n")[0]

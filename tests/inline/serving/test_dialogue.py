@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import re
 import struct
 import sys
@@ -155,6 +156,23 @@ def test_parameters_hold_for_the_connection_alone(message):
     assert found == []
     assert made.settings.mapping.t1_scale == 1.1
     assert program.mapping.t1_scale == 1.0
+
+
+def test_a_parameter_that_replaces_what_the_site_has_set_is_reported(caplog):
+    caplog.set_level(logging.INFO, "inline")
+    own = {"mapping": {"t1_scale": 1.0365}, "contours": {"endo_offset_mm": 2.0}, "ecv": {"haematocrit": 0.45}}
+    sent = {
+        "t1Scale": "1",
+        "endoOffsetMm": 2.0,
+        "epiOffsetMm": 0.5,
+        "haematocritPercent": 40,
+        "overlay": False,
+    }
+    made, found = dialogue(ConfigFile("mapping"), HEADER, parameters(**sent), **own)
+    assert made.settings.mapping.t1_scale == 1.0
+    sentence = "parameter t1_scale 1 replaces mapping.t1_scale = 1.0365, which is set on this server"
+    assert texts(found) == [f"DBG myostream: {sentence}"]
+    assert [each for each in caplog.messages if "replaces" in each] == [f"client: {sentence}"]
 
 
 def test_motion_comes_before_the_first_image_of_a_measurement():
