@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inline.cli.tables import make_console, print_table
 from inline.contouring.blood import robust_sd
@@ -63,16 +64,61 @@ The others leave the values right (a time in another unit), leave them out, or m
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Slices that ranges are made of, and what the ranges state of them.
+
+    Attributes:
+        sequence: text that the series description must contain, in either case.
+        sex: M or F, where all persons are of one sex.
+        source: of the values.
+        scanner_made: use the maps that the scanner made, not the fitted ones.
+
+    Raises:
+        MyostreamError: ``sex`` is neither M nor F.
+    """
+
+    sequence: str = ""
+    sex: str | None = None
+    source: str = "site"
+    scanner_made: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sex not in (None, "M", "F"):
+            raise MyostreamError(f"--sex is M or F, not {self.sex}")
+
+    def of_sequence(self, record: Record) -> bool:
+        """Return whether the series of a record is of the sequence."""
+        return self.sequence.lower() in record["description"].lower()
+
+
+_EVERY: Final = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Examination and evaluation of a slice, which must be those of all slices of a range.
+
+    Attributes:
+        field_strength: tesla.
+        convention: distances of the contours from the borders of the wall as set, (endo, epi), mm.
+        inset: share of the wall that the regions leave out at each contour.
+        t1_scale: factor on T1; None of T2.
+    """
+
+    field_strength: float
+    convention: tuple[float, float]
+    inset: float
+    t1_scale: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Values of one normal person.
 
     Attributes:
         name: of the file.
         medians: of each slice by quantity and region; ms, of ECV percent.
-        field_strengths: of the slices, tesla.
-        t1_scales: factors on T1 of the slices.
-        conventions: distances of the contours from the borders of the wall as set, (endo, epi), mm.
-        insets: shares of the wall that the regions of the slices leave out at each contour.
+        evaluations: of the slices.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
         left_out: why each slice or ECV was not used: an error, its flags, an unknown enhancement, no
             haematocrit, or native maps of both kinds at its place.
@@ -82,19 +128,11 @@ class Person:
 
     name: str
     medians: Mapping[tuple[str, str], list[float]]
-    field_strengths: frozenset[float]
-    t1_scales: frozenset[float]
-    conventions: frozenset[tuple[float, float]]
-    insets: frozenset[float]
+    evaluations: frozenset[Evaluation]
     schemes: frozenset[bool]
     left_out: tuple[str, ...] = ()
     other_maps: int = 0
     other_sequences: tuple[str, ...] = ()
-
-    @property
-    def values(self) -> dict[tuple[str, str], float]:
-        """Mean of the medians over the slices."""
-        return {key: float(np.mean(medians)) for key, medians in self.medians.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,86 +146,94 @@ class Outlier:
     robust_sds: float
 
 
-def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -> Person:
+@dataclass(slots=True)
+class _Sorted:
+    """Records of a person by their use; see :class:`Person`."""
+
+    used: list[Record] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    other_maps: int = 0
+    other_sequences: list[str] = field(default_factory=list)
+
+
+def read_person(file: Path, selection: Selection = _EVERY) -> Person:
     """Return the values of the results of one person.
 
     Args:
         file: of ``myostream replay --json``, or a folder with results of ``myostream process -o``.
-        sequence: text that the series description must contain.
-        scanner_made: use the maps that the scanner made, not the fitted ones.
+        selection: of the slices.
 
     Raises:
         MyostreamError: it is no file of results, or its slices state no field strength or convention.
     """
     try:
         content = _read_folder(file) if file.is_dir() else json.loads(file.read_text(encoding="utf-8"))
-        slices = [read_record(each) for each in content["results"]]
-        ecv = [read_record(each, Ecv) for each in content.get("ecv", [])]
+        records = [read_record(each) for each in content["results"]]
+        ecv_records = [read_record(each, Ecv) for each in content.get("ecv", [])]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MyostreamError(
             f"{file} is no file of results (myostream replay --json, or a folder of myostream process -o): "
             f"{error}"
         ) from error
-    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    fields, scales, insets, conventions = set[float](), set[float](), set[float](), set[tuple[float, float]]()
-    left_out, other_maps, schemes = list[str](), 0, set[bool]()
-    natives = defaultdict[tuple[int, ...], set[bool]](set)
-    other_sequences, elsewhere = list[str](), set[tuple[int, ...]]()
+    slices, ecv = _slices_of(records, selection), _ecv_of(ecv_records, records, selection)
+    medians: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in (*slices.used, *ecv.used):
+        for region in record["regions"]:
+            if region["median"] is not None:
+                medians[record.get("quantity", "ECV"), region["name"]].append(float(region["median"]))
+    with_t1 = (*(each for each in slices.used if each["quantity"] == "T1"), *ecv.used)
+    return Person(
+        file.name if file.is_dir() else file.stem,
+        medians,
+        frozenset(_evaluation(each, file) for each in slices.used),
+        frozenset(Flag.SHMOLLI in each["flags"] for each in with_t1),
+        (*slices.left_out, *ecv.left_out),
+        slices.other_maps,
+        (*slices.other_sequences, *ecv.other_sequences),
+    )
+
+
+def _slices_of(records: Iterable[Record], selection: Selection) -> _Sorted:
+    """Sort the slices of a person."""
+    found = _Sorted()
+    for each in records:
+        if each["enhancement"] == Enhancement.POST_CONTRAST:
+            continue
+        unknown = each["quantity"] == "T1" and each["enhancement"] != Enhancement.NATIVE
+        if not selection.of_sequence(each):
+            found.other_sequences.append(each["quantity"])
+        elif each["scanner_made_map"] != selection.scanner_made:
+            found.other_maps += not unknown
+        elif reason := _unusable(each) or ("unknown enhancement" if unknown else ""):
+            found.left_out.append(reason)
+        else:
+            found.used.append(each)
+    return found
+
+
+def _ecv_of(records: Iterable[Record], slices: Iterable[Record], selection: Selection) -> _Sorted:
+    """Sort the ECV of a person; whether the native map was fitted is stated by the slice at its place."""
+    found, natives = _Sorted(), defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
-        if each.get("enhancement") == Enhancement.POST_CONTRAST:
-            continue
-        if sequence.lower() not in str(each.get("description", "")).lower():
-            other_sequences.append(each["quantity"])
-            elsewhere.add(_place(each))
-            continue
-        if each["quantity"] == "T1":
-            if each.get("enhancement") != Enhancement.NATIVE:
-                if each["scanner_made_map"] == scanner_made:
-                    left_out.append(_unusable(each) or "unknown enhancement")
-                continue
+        if each["quantity"] == "T1" and each["enhancement"] == Enhancement.NATIVE:
             natives[_place(each)].add(each["scanner_made_map"])
-        if each["scanner_made_map"] != scanner_made:
-            other_maps += 1
-            continue
-        if reason := _unusable(each):
-            left_out.append(reason)
-            continue
-        field, convention, inset = _evaluation(each, file)
-        fields.add(field)
-        conventions.add(convention)
-        insets.add(inset)
-        if each["quantity"] == "T1":
-            scales.add(float(each["t1_scale"]))
-            schemes.add(Flag.SHMOLLI in each["flags"])
-        _collect(found, each["quantity"], each)
-    for each in ecv:
-        if _place(each["native"]) in elsewhere:
-            other_sequences.append("ECV")
-            continue
+    for each in records:
         kinds = natives[_place(each["native"])]
-        if kinds == {not scanner_made}:  # which counts as such a map
-            continue
         reasons = (
             _unusable(each),
             "" if kinds else "unknown enhancement",
             "native maps of both kinds" if len(kinds) > 1 else "",
             "no haematocrit" if each["haematocrit"] is None else "",
         )
-        if reason := next(filter(None, reasons), ""):
-            left_out.append(reason)
+        if not selection.of_sequence(each["native"]):
+            found.other_sequences.append("ECV")
+        elif kinds == {not selection.scanner_made}:  # which counts as such a map
             continue
-        schemes.add(Flag.SHMOLLI in each["flags"])
-        _collect(found, "ECV", each)
-    evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
-    return Person(
-        file.name if file.is_dir() else file.stem,
-        found,
-        *evaluation,
-        frozenset(schemes),
-        tuple(left_out),
-        other_maps,
-        tuple(other_sequences),
-    )
+        elif reason := next(filter(None, reasons), ""):
+            found.left_out.append(reason)
+        else:
+            found.used.append(each)
+    return found
 
 
 def _place(record: Record) -> tuple[int, ...]:
@@ -221,12 +267,7 @@ def _persons(data: Path) -> dict[Path, int]:
 
 
 def make_ranges(
-    persons: Iterable[Person],
-    *,
-    sequence: str = "",
-    sex: str | None = None,
-    source: str = "site",
-    scanner_made: bool = False,
+    persons: Iterable[Person], selection: Selection = _EVERY
 ) -> tuple[list[ReferenceRange], list[Outlier]]:
     """Return the ranges of every quantity and region that at least two persons have, and the outliers.
 
@@ -236,67 +277,66 @@ def make_ranges(
         MyostreamError: the persons were not examined and evaluated in one way.
     """
     known = list(persons)
-    fields = sorted(set[float]().union(*(each.field_strengths for each in known)))
-    scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
-    insets = sorted(set[float]().union(*(each.insets for each in known)))
-    conventions = sorted(set[tuple[float, float]]().union(*(each.conventions for each in known)))
-    schemes = set[bool]().union(*(each.schemes for each in known))
-    if not fields:
-        kind, option = ("scanner-made", "leave out") if scanner_made else ("fitted", "give")
-        others = any(each.other_maps for each in known)
-        hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
-        raise MyostreamError(
-            f"no person has a usable {kind} native T1 or T2 map; {hint}. "
-            f"{_left_out(known)} {_of_other_sequences(known, sequence)}".rstrip()
-        )
-    if max(len(fields), len(scales), len(insets), len(conventions)) > 1:
-        raise MyostreamError(
-            f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
-            f"{_listed(scales)}, contour convention (endo, epi) {'; '.join(map(_listed, conventions))} mm, "
-            f"regions.inset {_listed(insets)}"
-        )
-    if len(schemes) > 1:
-        raise MyostreamError(
-            "the persons were not examined and evaluated in one way: some T1 slices are of ShMOLLI (flag "
-            "shmolli) and others are not; separate them by --sequence or by persons"
-        )
+    common = _common(known, selection)
     ranges: list[ReferenceRange] = []
     outliers: list[Outlier] = []
-    for quantity, region in dict.fromkeys(key for each in known for key in each.values):
-        named = [
-            (each.name, each.values[quantity, region]) for each in known if (quantity, region) in each.values
-        ]
-        values = np.array([value for _, value in named])
-        medians = [each.medians[quantity, region] for each in known if (quantity, region) in each.medians]
-        sd = round(_sd_of_slices(medians), 3) if len(values) > 1 else 0.0
+    for quantity, region in dict.fromkeys(key for each in known for key in each.medians):
+        having = [each for each in known if (quantity, region) in each.medians]
+        medians = [each.medians[quantity, region] for each in having]
+        means = [float(np.mean(each)) for each in medians]
+        sd = round(_sd_of_slices(medians), 3) if len(medians) > 1 else 0.0
         if sd <= 0.0:
             continue
-        ranges.append(
-            ReferenceRange.model_validate(
-                {
-                    "quantity": quantity,
-                    "region": region,
-                    "field_strength": fields[0],
-                    "mean": round(float(values.mean()), 3),
-                    "sd": sd,
-                    "n": len(values),
-                    "source": source,
-                    "sequence": sequence,
-                    "sex": sex,
-                    "t1_scale": None if quantity == "T2" else scales[0],
-                    "contour_convention_mm": conventions[0],
-                    "region_inset": insets[0],
-                    "scanner_made": scanner_made,
-                    "shmolli": quantity != "T2" and True in schemes,
-                }
-            )
-        )
-        outliers += _outliers(quantity, region, named)
+        own = {"quantity": quantity, "region": region, "mean": round(float(np.mean(means)), 3), "sd": sd}
+        not_of_t2 = {"t1_scale": None, "shmolli": False} if quantity == "T2" else {}
+        ranges.append(ReferenceRange.model_validate({**own, "n": len(having), **common, **not_of_t2}))
+        outliers += _outliers(quantity, region, [each.name for each in having], np.array(means))
     if not ranges:
         raise MyostreamError(
             f"{len(known)} files give no range: two persons with different values are needed at least"
         )
     return ranges, outliers
+
+
+def _common(persons: Sequence[Person], selection: Selection) -> dict[str, Any]:
+    """Return what all ranges state alike.
+
+    Raises:
+        MyostreamError: the persons were not examined and evaluated in one way.
+    """
+    found = frozenset[Evaluation]().union(*(each.evaluations for each in persons))
+    if not found:
+        kind, option = ("scanner-made", "leave out") if selection.scanner_made else ("fitted", "give")
+        others = any(each.other_maps for each in persons)
+        hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
+        raise MyostreamError(
+            f"no person has a usable {kind} native T1 or T2 map; {hint}. "
+            f"{_left_out(persons)} {_of_other_sequences(persons, selection.sequence)}".rstrip()
+        )
+    fields = sorted({each.field_strength for each in found})
+    conventions = sorted({each.convention for each in found})
+    insets = sorted({each.inset for each in found})
+    scales = sorted({each.t1_scale for each in found if each.t1_scale is not None})
+    if max(len(fields), len(conventions), len(insets), len(scales)) > 1:
+        raise MyostreamError(
+            f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
+            f"{_listed(scales)}, contour convention (endo, epi) {'; '.join(map(_listed, conventions))} mm, "
+            f"regions.inset {_listed(insets)}"
+        )
+    schemes = frozenset[bool]().union(*(each.schemes for each in persons))
+    if len(schemes) > 1:
+        raise MyostreamError(
+            "the persons were not examined and evaluated in one way: some T1 slices are of ShMOLLI (flag "
+            "shmolli) and others are not; separate them by --sequence or by persons"
+        )
+    return {
+        **asdict(selection),
+        "field_strength": fields[0],
+        "contour_convention_mm": conventions[0],
+        "region_inset": insets[0],
+        "t1_scale": next(iter(scales), None),
+        "shmolli": True in schemes,
+    }
 
 
 def _sd_of_slices(persons: Sequence[Sequence[float]]) -> float:
@@ -328,31 +368,24 @@ def _toml(value: object) -> str:
 
 def calibrate(
     data: Path,
+    selection: Selection = _EVERY,
     *,
-    sequence: str = "",
-    sex: str | None = None,
-    source: str = "site",
-    scanner_made: bool = False,
     output: Path | None = None,
     json_file: Path | None = None,
 ) -> list[ReferenceRange]:
     """Make the ranges of a folder, write and print them.
 
     Raises:
-        MyostreamError: the folder holds no usable results or a person twice, or ``sex`` is neither M nor F.
+        MyostreamError: the folder holds no usable results or a person twice.
     """
-    if sex not in (None, "M", "F"):
-        raise MyostreamError(f"--sex is M or F, not {sex}")
     files = _persons(data)
     if not files:
         raise MyostreamError(
             f"{data} holds no JSON files and no results; make them with myostream replay FILE --json or "
             "myostream process FILES -o FOLDER"
         )
-    persons = [read_person(file, sequence, scanner_made=scanner_made) for file in files]
-    ranges, outliers = make_ranges(
-        persons, sequence=sequence, sex=sex, source=source, scanner_made=scanner_made
-    )
+    persons = [read_person(file, selection) for file in files]
+    ranges, outliers = make_ranges(persons, selection)
     if json_file is not None:
         write_json(json_file, [each.model_dump() for each in ranges])
     if output is not None:
@@ -399,14 +432,15 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
         )
 
 
-def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Iterator[Outlier]:
-    """Yield the persons whose value of a region is an outlier; ``named`` holds their names and values."""
-    values = np.array([value for _, value in named])
+def _outliers(
+    quantity: str, region: str, names: Sequence[str], values: NDArray[np.float64]
+) -> Iterator[Outlier]:
+    """Yield the persons whose value of a region is an outlier."""
     median = float(np.median(values))
     robust = robust_sd(values, median)
     if robust <= 0.0:
         return
-    for name, value in named:
+    for name, value in zip(names, values.tolist(), strict=True):
         distance = (value - median) / robust
         if abs(distance) > _OUTLIER:
             yield Outlier(name, quantity, region, value, distance)
@@ -436,8 +470,8 @@ def _of_other_sequences(persons: Iterable[Person], sequence: str) -> str:
     )
 
 
-def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:
-    """Return field strength, contour convention and inset of a slice.
+def _evaluation(record: Record, file: Path) -> Evaluation:
+    """Return how a slice was examined and evaluated.
 
     The convention is that as set: the offsets as applied to a thin wall may be those of another convention.
     """
@@ -450,18 +484,10 @@ def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float],
             f"{file}: a slice states no field strength, contour convention or inset; its header must have "
             "systemFieldStrength_T, and the results be of this version"
         )
-    field, endo, epi, inset = numbers
-    return round(field, 1), (endo, epi), inset
+    strength, endo, epi, inset = numbers
+    scale = float(record["t1_scale"]) if record["quantity"] == "T1" else None
+    return Evaluation(round(strength, 1), (endo, epi), inset, scale)
 
 
 def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(f"{each:g}" for each in numbers)
-
-
-def _collect(
-    found: defaultdict[tuple[str, str], list[float]], quantity: str, record: Mapping[str, Any]
-) -> None:
-    """Add the medians of a record to those of their quantity and region."""
-    for region in record["regions"]:
-        if region["median"] is not None:
-            found[quantity, region["name"]].append(float(region["median"]))
