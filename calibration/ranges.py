@@ -25,42 +25,13 @@ from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement
 from inline.reference import ReferenceRange
-from inline.replay.results import Ecv, Record, read_record
+from inline.replay.results import Ecv, Record, read_record, unusable
 from model.output import write_json, write_text
 
 FEWEST: Final = 20
 """Persons below which a warning is printed. Chosen: the SD of 20 is known to 16 %, that of 50 to 10 %."""
 _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
-_UNUSABLE: Final = frozenset(
-    each.value
-    for each in (
-        Flag.REVIEW,
-        Flag.POOR_FIT,
-        Flag.IMPLAUSIBLE_VALUES,
-        Flag.MISSING_IMAGES,
-        Flag.DUPLICATE_IMAGES,
-        Flag.EARLY_CLOSE,
-        Flag.UNREADABLE_TIMES,
-        Flag.UNREADABLE_ATTRIBUTES,
-        Flag.SCALED_IMAGES,
-        Flag.CLIPPED_IMAGES,
-        Flag.NOISY_IMAGES,
-        Flag.MOTION_LEFT,
-        Flag.THIN_WALL,
-        Flag.TOO_SMALL,
-        Flag.CUT_OFF,
-        Flag.IMPLAUSIBLE_BLOOD,
-        Flag.NOT_REGISTERED,
-        Flag.SLICES_DO_NOT_MATCH,
-        Flag.SYNTHETIC_HAEMATOCRIT,
-    )
-)
-"""Flags of slices whose values are not used: they may be wrong.
-
-The others leave the values right (a time in another unit), leave them out, or mark a way of evaluation
-(``shmolli``). Of a contradictory geometry, DICOM's pixel size is used, the right one by experience.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +175,7 @@ def _slices_of(records: Iterable[Record], selection: Selection) -> _Sorted:
             found.other_sequences.append(each["quantity"])
         elif each["scanner_made_map"] != selection.scanner_made:
             found.other_maps += not unknown
-        elif reason := _unusable(each) or ("unknown enhancement" if unknown else ""):
+        elif reason := unusable(each) or ("unknown enhancement" if unknown else ""):
             found.left_out.append(reason)
         else:
             found.used.append(each)
@@ -220,7 +191,7 @@ def _ecv_of(records: Iterable[Record], slices: Iterable[Record], selection: Sele
     for each in records:
         kinds = natives[_place(each["native"])]
         reasons = (
-            _unusable(each),
+            unusable(each),
             "" if kinds else "unknown enhancement",
             "native maps of both kinds" if len(kinds) > 1 else "",
             "no haematocrit" if each["haematocrit"] is None else "",
@@ -444,11 +415,6 @@ def _outliers(
         distance = (value - median) / robust
         if abs(distance) > _OUTLIER:
             yield Outlier(name, quantity, region, value, distance)
-
-
-def _unusable(record: Record) -> str:
-    """Return why the values of a record are not used, an error or flags of :data:`_UNUSABLE`, or nothing."""
-    return "error" if record["error"] else ", ".join(sorted(_UNUSABLE.intersection(record["flags"])))
 
 
 def _left_out(persons: Iterable[Person]) -> str:

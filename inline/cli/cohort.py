@@ -167,6 +167,6 @@ def _show_summary(summary: CohortSummary, store: Store, processed: int, seconds:
     if len(summary.engines) > 1:
         made = ", ".join(f"{counted(number, 'slice')} by {name}" for name, number in summary.engines.items())
         _console.print(f"The engines differ: {made}. Name one with --engine for values that compare.")
-    _console.print(f"Values: {store.table}", highlight=False, markup=False)
+    _console.print(f"Values: {store.table} and {store.spreadsheet.name}", highlight=False, markup=False)
     if summary.failures:
         _console.print(f"Not complete: {store.failures}", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""Store of a cohort: one JSON file an examination, one Parquet table, one list of failures.
+"""Store of a cohort: one JSON file an examination, one table as Parquet and CSV, one list of failures.
 
 All files have mode 0600 and are written beside their place and renamed. The name of an examination's file
 depends on the examination alone: a second run of a task replaces the file of the first with the same bytes.
@@ -86,6 +86,11 @@ class Store:
         return self.folder / "values.parquet"
 
     @property
+    def spreadsheet(self) -> Path:
+        """The same table as CSV."""
+        return self.folder / "values.csv"
+
+    @property
     def failures(self) -> Path:
         """JSON list of what is not complete (:class:`Failure`)."""
         return self.folder / "failures.json"
@@ -163,7 +168,7 @@ class Store:
         failures = [Failure("", "", "", each) for each in problems]
         engines = Counter[str]()
         slices = without_values = without_series = ecv = 0
-        with open_table(self.table) as table:
+        with open_table(self.table, self.spreadsheet) as table:
             for examination in examinations:
                 stored = self.read(examination)
                 reason = (reasons or {}).get(examination.key, "")
