@@ -133,7 +133,7 @@ def ranges(
         typer.Option(
             "--data",
             parser=path,
-            help="Folder of normal persons: JSON files of replay, or folders of process -o.",
+            help="Folder of normal persons: JSON files of replay, results of process -o or of cohort -o.",
         ),
     ],
     output: Annotated[

@@ -1,9 +1,10 @@
 """``myostream calibrate ranges``: reference ranges from a site's own normal persons.
 
-Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
-process -o``. The value of a person in a region is the mean of the region's medians over the slices. The mean
-of a range is that of the persons; its SD is that of a single slice, which is what it is compared with. Maps
-that were fitted and maps that the scanner made are never mixed: their T1 differs by more than the SD.
+Each JSON file of ``myostream replay --json`` is one person, each examination of ``myostream cohort``, and
+each folder with results of ``myostream process -o``. The value of a person in a region is the mean of the
+region's medians over the slices. The mean of a range is that of the persons; its SD is that of a single
+slice, which is what it is compared with. Maps that were fitted and maps that the scanner made are never
+mixed: their T1 differs by more than the SD.
 """
 
 from __future__ import annotations
@@ -26,12 +27,19 @@ from inline.data.flags import Flag
 from inline.data.series import Enhancement
 from inline.reference import ReferenceRange
 from inline.replay.results import Ecv, Record, read_record, unusable
+from inline.replay.table import printable
 from model.output import write_json, write_text
 
 FEWEST: Final = 20
 """Persons below which a warning is printed. Chosen: the SD of 20 is known to 16 %, that of 50 to 10 %."""
 _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
+_FEWEST_FOR_OUTLIERS: Final = 10
+"""Persons below which none is named. Chosen: the median absolute deviation of few values is uncertain.
+
+Of Gaussian values 11 % are further than 3 robust SDs from the median of 3 persons, 2.9 % from that of 10 and
+1.4 % from that of 20.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Person:
     """Values of one normal person.
 
     Attributes:
-        name: of the file.
+        name: of the file; of an examination of a cohort, its name and that of its file.
         medians: of each slice by quantity and region; ms, of ECV percent.
         evaluations: of the slices.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
@@ -131,20 +139,27 @@ def read_person(file: Path, selection: Selection = _EVERY) -> Person:
     """Return the values of the results of one person.
 
     Args:
-        file: of ``myostream replay --json``, or a folder with results of ``myostream process -o``.
+        file: of ``myostream replay --json`` or of an examination of ``myostream cohort``, or a folder with
+            results of ``myostream process -o``.
         selection: of the slices.
 
     Raises:
         MyostreamError: it is no file of results, or its slices state no field strength or convention.
     """
+    name = file.name if file.is_dir() else file.stem
     try:
         content = _read_folder(file) if file.is_dir() else json.loads(file.read_text(encoding="utf-8"))
-        records = [read_record(each) for each in content["results"]]
+        kind = next((each for each in ("slices", "results") if each in content), None)
+        if kind is None or not isinstance(content, dict):
+            raise ValueError("it has neither results nor slices")
+        if "examination" in content:
+            name = f"{content['examination']} ({file.name})"
+        records = [read_record(each) for each in content[kind]]
         ecv_records = [read_record(each, Ecv) for each in content.get("ecv", [])]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise MyostreamError(
-            f"{file} is no file of results (myostream replay --json, or a folder of myostream process -o): "
-            f"{error}"
+            f"{file} is no file of results (of myostream replay --json or of an examination of myostream "
+            f"cohort; or a folder of myostream process -o): {error}"
         ) from error
     slices, ecv = _slices_of(records, selection), _ecv_of(ecv_records, records, selection)
     medians: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
@@ -154,7 +169,7 @@ def read_person(file: Path, selection: Selection = _EVERY) -> Person:
                 medians[record.get("quantity", "ECV"), region["name"]].append(float(region["median"]))
     with_t1 = (*(each for each in slices.used if each["quantity"] == "T1"), *ecv.used)
     return Person(
-        file.name if file.is_dir() else file.stem,
+        name,
         medians,
         frozenset(_evaluation(each, file) for each in slices.used),
         frozenset(Flag.SHMOLLI in each["flags"] for each in with_t1),
@@ -187,9 +202,9 @@ def _ecv_of(records: Iterable[Record], slices: Iterable[Record], selection: Sele
     found, natives = _Sorted(), defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
         if each["quantity"] == "T1" and each["enhancement"] == Enhancement.NATIVE:
-            natives[_place(each)].add(each["scanner_made_map"])
+            natives[_place(each, each)].add(each["scanner_made_map"])
     for each in records:
-        kinds = natives[_place(each["native"])]
+        kinds = natives[_place(each, each["native"])]
         reasons = (
             unusable(each),
             "" if kinds else "unknown enhancement",
@@ -207,9 +222,10 @@ def _ecv_of(records: Iterable[Record], slices: Iterable[Record], selection: Sele
     return found
 
 
-def _place(record: Record) -> tuple[int, ...]:
-    """Return what identifies a slice among the records of a person."""
-    return record["series_index"], record["slice_index"], record["time_stamp"]
+def _place(record: Record, acquisition: Record) -> tuple[int, ...]:
+    """Return what identifies a slice among the records of a person; those of a cohort state their part."""
+    names = ("series_index", "slice_index", "time_stamp")
+    return record.get("part", 1), *(acquisition[name] for name in names)
 
 
 def _read_folder(folder: Path) -> dict[str, list[Record]]:
@@ -229,6 +245,9 @@ def _persons(data: Path) -> dict[Path, int]:
     """
     folders = Counter(data / each.relative_to(data).parts[0] for each in data.glob("*/**/examination.json"))
     files = dict.fromkeys(data.glob("*.json"), 1)
+    if (of_cohort := data / "examinations").is_dir():
+        others = ("failures.json", "run.json")
+        files = {each: 1 for each in (*files, *of_cohort.glob("*.json")) if each.name not in others}
     if twice := sorted(each.name for each in files if each.with_suffix("") in folders):
         raise MyostreamError(
             f"{data} holds {', '.join(twice)} beside a folder of the same name, which would make two persons "
@@ -352,10 +371,10 @@ def calibrate(
     files = _persons(data)
     if not files:
         raise MyostreamError(
-            f"{data} holds no JSON files and no results; make them with myostream replay FILE --json or "
-            "myostream process FILES -o FOLDER"
+            f"{data} holds no JSON files and no results; make them with myostream replay FILE --json, "
+            "myostream process FILES -o FOLDER or myostream cohort ROOT -o FOLDER"
         )
-    persons = [read_person(file, selection) for file in files]
+    persons, copies = _distinct(read_person(file, selection) for file in files)
     ranges, outliers = make_ranges(persons, selection)
     if json_file is not None:
         write_json(json_file, [each.model_dump() for each in ranges])
@@ -367,11 +386,23 @@ def calibrate(
     ]
     print_table("Normal values", ("quantity", "region", "mean", "SD", "n"), rows, texts=("region",))
     several = {file.name: count for file, count in files.items() if count > 1}
-    for text in (*_pooled(several), *_remarks(persons, ranges, outliers)):
-        console.print(text, highlight=False, markup=False)
+    for text in (*_pooled(several), *copies, *_remarks(persons, ranges, outliers)):
+        console.print(printable(text), highlight=False, markup=False)
     if output is not None:
         console.print(f'Written. Use them with the setting reference.file = "{output}"', markup=False)
     return ranges
+
+
+def _distinct(persons: Iterable[Person]) -> tuple[list[Person], list[str]]:
+    """Return the persons without those that have all values of an earlier one, and remarks on these."""
+    kept, remarks = list[Person](), list[str]()
+    for each in persons:
+        same = [other.name for other in kept if each.medians and each.medians == other.medians]
+        if same:
+            remarks.append(f"{each.name} has all values of {same[0]}: they count as one person.")
+        else:
+            kept.append(each)
+    return kept, remarks
 
 
 def _pooled(examinations: Mapping[str, int]) -> Iterator[str]:
@@ -396,6 +427,8 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
             f"Warning: some ranges are of {smallest} persons, below {FEWEST} (chosen); their SD is "
             f"uncertain by {error:.0f} %."
         )
+    if smallest < _FEWEST_FOR_OUTLIERS:
+        yield f"No outliers are named below {_FEWEST_FOR_OUTLIERS} persons: their spread is uncertain."
     for each in outliers:
         yield (
             f"Outlier: {each.name} {each.quantity} {each.region} {each.value:.1f}, {each.robust_sds:+.1f} "
@@ -406,7 +439,9 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
 def _outliers(
     quantity: str, region: str, names: Sequence[str], values: NDArray[np.float64]
 ) -> Iterator[Outlier]:
-    """Yield the persons whose value of a region is an outlier."""
+    """Yield the persons whose value of a region is an outlier; none of too few persons."""
+    if len(values) < _FEWEST_FOR_OUTLIERS:
+        return
     median = float(np.median(values))
     robust = robust_sd(values, median)
     if robust <= 0.0:

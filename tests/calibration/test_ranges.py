@@ -291,10 +291,20 @@ def test_thin_walls_are_no_other_convention(site):
     assert by_key(calibrate(site))["T1", "global"].contour_convention_mm == (1.5, 1.5)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', '{"slices": null}', "\x00", "[" * 100_000],
+)
 def test_other_files_are_named(tmp_path, content):
     (tmp_path / "odd.json").write_text(content, encoding="utf-8")
     with pytest.raises(MyostreamError, match=r"odd\.json is no file of results"):
+        calibrate(tmp_path)
+
+
+@pytest.mark.parametrize("content", [[], {"root": "/archive"}])
+def test_json_without_results_says_so(tmp_path, content):
+    (tmp_path / "odd.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(MyostreamError, match="it has neither results nor slices"):
         calibrate(tmp_path)
 
 
@@ -378,8 +388,64 @@ def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, 
         calibrate(folders)
 
 
+def test_results_of_a_cohort_give_the_ranges_of_the_same_results_of_replay(site, tmp_path):
+    """The folder as ``cohort -o`` writes it, or its folder of examinations alone."""
+    out = tmp_path / "out"
+    (out / "examinations").mkdir(parents=True)
+    for name, content in (("failures", []), ("run", {"root": "/archive"})):
+        (out / f"{name}.json").write_text(json.dumps(content))
+    for number, file in enumerate(site.glob("*.json")):
+        content = json.loads(file.read_text())
+        parts = {kind: [{"part": 1, **each} for each in content[kind]] for kind in ("results", "ecv")}
+        of_cohort = {"examination": f"2019/{file.name}", "slices": parts["results"], "ecv": parts["ecv"]}
+        (out / "examinations" / f"{number:016x}.json").write_text(json.dumps(of_cohort))
+    empty = {"examination": "2019/damaged.h5", "error": "it cannot be read", "slices": [], "ecv": []}
+    (out / "examinations" / f"{99:016x}.json").write_text(json.dumps(empty))
+    assert calibrate(out) == calibrate(out / "examinations") == calibrate(site)
+
+
+def test_parts_of_an_examination_are_places_of_their_own(tmp_path):
+    """Both parts have the same numbers; the native map of one was made by the scanner."""
+    slices = [
+        {"part": 1, **slice_record(950.0)},
+        {"part": 2, **slice_record(980.0, scanner_made_map=True)},
+    ]
+    content = {"examination": "a", "slices": slices, "ecv": [{"part": 1, **ecv_record(25.0)}]}
+    (tmp_path / "person0.json").write_text(json.dumps(content))
+    person = read_person(tmp_path / "person0.json")
+    assert (means(person)["ECV", "global"], person.left_out) == (25.0, ())
+
+
+def test_ecv_without_usable_t1_makes_ranges(tmp_path):
+    for number in range(2):
+        records = [slice_record(950.0, flags=["noisy-images"])]
+        records.append(slice_record(47.0 + number, quantity="T2", series_index=2))
+        write(tmp_path, f"person{number}", records, [ecv_record(25.0 + number)])
+    assert by_key(calibrate(tmp_path))["ECV", "global"].mean == 25.5
+
+
+def test_few_persons_have_no_outliers(tmp_path, capsys):
+    """Two of three values that are close make the third one an outlier, whatever it is."""
+    for number, value in enumerate((950.0, 950.1, 975.0)):
+        write(tmp_path, f"person{number}", [slice_record(value)])
+    calibrate(tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Outlier" not in printed
+    assert printed.count("below 10 persons") == 1
+
+
+def test_the_same_results_under_another_name_are_one_person(site, capsys):
+    (site / "copy.json").write_bytes((site / "person0.json").read_bytes())
+    write(site, "nothing", [])
+    write(site, "nothing2", [])
+    assert by_key(calibrate(site))["T1", "global"].n == 5
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "person0 has all values of copy" in printed
+    assert "nothing" not in printed
+
+
 def test_folders_whose_names_hold_a_dot_keep_their_names(tmp_path, capsys):
-    for number, value in enumerate((940.0, 950.0, 960.0, 970.0, 930.0, 1900.0)):
+    for number, value in enumerate((*range(930, 980, 10), 1900, *range(935, 985, 10))):
         own = tmp_path / f"site.{number:02d}" / "001"
         own.mkdir(parents=True)
         (own / "examination.json").write_text("{}")
