@@ -65,17 +65,18 @@ def cohort(
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.
     root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
+    if root.is_dir() and root.samefile(output):
+        raise CohortError(f"{output} holds the examinations; give another folder for the results")
+    with _console.status("Looking for examinations"):
+        found = discover(root, without=output)
+    if not found.examinations and not found.problems:
+        raise CohortError(
+            f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
+        )
     with locked(output) as has_locks:
         if not has_locks:
             _console.print("The file system of OUT has no locks: two runs into it at once are not noticed.")
         store = Store(output)
-        with _console.status("Looking for examinations"):
-            found = discover(root, without=output)
-        if not found.examinations and not found.problems:
-            raise CohortError(
-                f"{root} holds no examinations: "
-                f"neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
-            )
         provenance = CohortProvenance.of(settings)
         store.begin(root, provenance, settings)
         left = [each for each in found.examinations if not store.done(each, provenance)]

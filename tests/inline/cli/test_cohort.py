@@ -123,6 +123,17 @@ def test_a_folder_without_examinations(here, tmp_path):
     code, output = run(tmp_path / "root", "-o", tmp_path / "out")
     assert (code, here) == (1, [])
     assert "holds no examinations" in output
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_results_are_not_written_among_the_examinations(root, here, tmp_path):
+    (tmp_path / "link").symlink_to(root)
+    before = sorted(root.iterdir())
+    for output in (root, tmp_path / "link"):
+        code, printed = run(root, "-o", output)
+        assert (code, here) == (1, [])
+        assert "holds the examinations; give another folder" in printed
+    assert sorted(root.iterdir()) == before
 
 
 def test_an_interrupt_keeps_what_is_done(root, here, tmp_path, monkeypatch):
