@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,7 +18,7 @@ from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.cli.tables import make_console
 from inline.data.plural import counted
-from inline.replay.table import make_table
+from inline.replay.table import make_table, printable
 from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ def _show_summary(summary: CohortSummary, store: Store, processed: int, seconds:
         f"ECV of {counted(summary.ecv, 'slice position')}",
     ]
     _console.print("; ".join(counts), highlight=False)
+    for reason, number in islice(summary.unused.items(), _MOST_SHOWN):
+        _console.print(printable(f"Not used: {number} {reason}"), highlight=False, markup=False)
     if processed:
         _console.print(f"{processed} processed in {seconds:.0f} s", highlight=False)
     if len(summary.engines) > 1:
