@@ -37,8 +37,8 @@ _OUTLIER: Final = 3.0
 _FEWEST_FOR_OUTLIERS: Final = 10
 """Persons below which none is named. Chosen: the median absolute deviation of few values is uncertain.
 
-Of Gaussian values 11 % are further than 3 robust SDs from the median of 3 persons, 2.9 % from that of 10 and
-1.4 % from that of 20.
+Of simulated Gaussian values 11 % are further than 3 robust SDs from the median of 3 persons, 2.9 % from that
+of 10 and 1.4 % from that of 20.
 """
 
 
