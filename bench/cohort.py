@@ -164,7 +164,7 @@ def _memory(settled: dict[str, Any], end: dict[str, Any]) -> dict[str, float]:
 
 def _digest(out: Path) -> str:
     digest = hashlib.sha256()
-    for file in (*sorted((out / "examinations").glob("*.json")), out / "values.parquet"):
+    for file in (*sorted((out / "examinations").glob("*.json")), *sorted(out.glob("values.*"))):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 

@@ -133,7 +133,7 @@ def ranges(
         typer.Option(
             "--data",
             parser=path,
-            help="Folder of normal persons: JSON files of replay, or folders of process -o.",
+            help="Folder of normal persons: JSON files of replay, results of process -o or of cohort -o.",
         ),
     ],
     output: Annotated[
@@ -151,17 +151,9 @@ def ranges(
     json_file: JsonFile = None,
 ) -> None:
     """Make reference ranges of T1, T2 and ECV from a site's own normal persons."""
-    from calibration.ranges import calibrate
+    from calibration.ranges import Selection, calibrate
 
-    calibrate(
-        data,
-        sequence=sequence,
-        sex=sex,
-        source=source,
-        scanner_made=scanner_maps,
-        output=output,
-        json_file=json_file,
-    )
+    calibrate(data, Selection(sequence, sex, source, scanner_maps), output=output, json_file=json_file)
 
 
 @app.command()

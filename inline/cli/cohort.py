@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,7 +18,7 @@ from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.cli.tables import make_console
 from inline.data.plural import counted
-from inline.replay.table import make_table
+from inline.replay.table import make_table, printable
 from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -65,17 +66,18 @@ def cohort(
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.
     root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
+    if root.is_dir() and root.samefile(output):
+        raise CohortError(f"{output} holds the examinations; give another folder for the results")
+    with _console.status("Looking for examinations"):
+        found = discover(root, without=output)
+    if not found.examinations and not found.problems:
+        raise CohortError(
+            f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
+        )
     with locked(output) as has_locks:
         if not has_locks:
             _console.print("The file system of OUT has no locks: two runs into it at once are not noticed.")
         store = Store(output)
-        with _console.status("Looking for examinations"):
-            found = discover(root, without=output)
-        if not found.examinations and not found.problems:
-            raise CohortError(
-                f"{root} holds no examinations: "
-                f"neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
-            )
         provenance = CohortProvenance.of(settings)
         store.begin(root, provenance, settings)
         left = [each for each in found.examinations if not store.done(each, provenance)]
@@ -162,11 +164,13 @@ def _show_summary(summary: CohortSummary, store: Store, processed: int, seconds:
         f"ECV of {counted(summary.ecv, 'slice position')}",
     ]
     _console.print("; ".join(counts), highlight=False)
+    for reason, number in islice(summary.unused.items(), _MOST_SHOWN):
+        _console.print(printable(f"Not used: {number} {reason}"), highlight=False, markup=False)
     if processed:
         _console.print(f"{processed} processed in {seconds:.0f} s", highlight=False)
     if len(summary.engines) > 1:
         made = ", ".join(f"{counted(number, 'slice')} by {name}" for name, number in summary.engines.items())
         _console.print(f"The engines differ: {made}. Name one with --engine for values that compare.")
-    _console.print(f"Values: {store.table}", highlight=False, markup=False)
+    _console.print(f"Values: {store.table} and {store.spreadsheet.name}", highlight=False, markup=False)
     if summary.failures:
         _console.print(f"Not complete: {store.failures}", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""Store of a cohort: one JSON file an examination, one Parquet table, one list of failures.
+"""Store of a cohort: one JSON file an examination, one table as Parquet and CSV, one list of failures.
 
 All files have mode 0600 and are written beside their place and renamed. The name of an examination's file
 depends on the examination alone: a second run of a task replaces the file of the first with the same bytes.
@@ -26,7 +26,7 @@ SCHEMA: Final = "myostream.examination/1.2"
 """Version of an examination's file; the minor version counts additions of fields."""
 Document = dict[str, Any]
 """Content of an examination's file."""
-_FIELDS: Final = {"engine", "error", "problems", "slices", "ecv"}
+_FIELDS: Final = {"engine", "error", "problems", "unused", "slices", "ecv"}
 """Fields of a document that follow its heading."""
 
 
@@ -57,6 +57,7 @@ class CohortSummary:
         slices: results.
         without_values: of these, those without values.
         ecv: slice positions with ECV or a partition coefficient.
+        unused: number of images that are part of no result, by the reason.
         engines: number of results by the engine that made them.
         failures: what is not complete.
     """
@@ -66,6 +67,7 @@ class CohortSummary:
     slices: int
     without_values: int
     ecv: int
+    unused: dict[str, int]
     engines: dict[str, int]
     failures: tuple[Failure, ...]
 
@@ -84,6 +86,11 @@ class Store:
     def table(self) -> Path:
         """Parquet table: one row a region of each slice, and of each ECV."""
         return self.folder / "values.parquet"
+
+    @property
+    def spreadsheet(self) -> Path:
+        """The same table as CSV."""
+        return self.folder / "values.csv"
 
     @property
     def failures(self) -> Path:
@@ -161,9 +168,9 @@ class Store:
             ImportError: pyarrow is not installed.
         """
         failures = [Failure("", "", "", each) for each in problems]
-        engines = Counter[str]()
+        engines, unused = Counter[str](), Counter[str]()
         slices = without_values = without_series = ecv = 0
-        with open_table(self.table) as table:
+        with open_table(self.table, self.spreadsheet) as table:
             for examination in examinations:
                 stored = self.read(examination)
                 reason = (reasons or {}).get(examination.key, "")
@@ -173,6 +180,7 @@ class Store:
                 if reason := reason or failure_of(stored):
                     failures.append(Failure(examination.name, examination.study, file, reason))
                 engines[stored["engine"]] += len(found)
+                unused.update(stored["unused"])
                 slices += len(found)
                 without_values += sum(not _has(each, "median") for each in found)
                 without_series += not found and not stored["error"]
@@ -181,7 +189,14 @@ class Store:
         write_json(self.failures, [asdict(each) for each in failures], private=True)
         made_by = {name: number for name, number in sorted(engines.items()) if number}
         return CohortSummary(
-            len(examinations), without_series, slices, without_values, ecv, made_by, tuple(failures)
+            examinations=len(examinations),
+            without_series=without_series,
+            slices=slices,
+            without_values=without_values,
+            ecv=ecv,
+            unused=dict(unused.most_common()),
+            engines=made_by,
+            failures=tuple(failures),
         )
 
 

@@ -1,6 +1,7 @@
 """Reason codes of a slice."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Flag(StrEnum):
@@ -47,6 +48,35 @@ class Flag(StrEnum):
     MASKED_VALUES = "masked-values"
     NOT_REGISTERED = "not-registered"
 
+
+UNUSABLE: Final = frozenset(
+    (
+        Flag.REVIEW,
+        Flag.POOR_FIT,
+        Flag.IMPLAUSIBLE_VALUES,
+        Flag.MISSING_IMAGES,
+        Flag.DUPLICATE_IMAGES,
+        Flag.EARLY_CLOSE,
+        Flag.UNREADABLE_TIMES,
+        Flag.UNREADABLE_ATTRIBUTES,
+        Flag.SCALED_IMAGES,
+        Flag.CLIPPED_IMAGES,
+        Flag.NOISY_IMAGES,
+        Flag.MOTION_LEFT,
+        Flag.THIN_WALL,
+        Flag.TOO_SMALL,
+        Flag.CUT_OFF,
+        Flag.IMPLAUSIBLE_BLOOD,
+        Flag.NOT_REGISTERED,
+        Flag.SLICES_DO_NOT_MATCH,
+        Flag.SYNTHETIC_HAEMATOCRIT,
+    )
+)
+"""Flags of slices whose values may be wrong: not usable in a cohort, not used for reference ranges.
+
+The others leave the values right (a time in another unit), leave them out, or mark a way of evaluation
+(``shmolli``). Of a contradictory geometry, DICOM's pixel size is used, the right one by experience.
+"""
 
 Finding = tuple[Flag, str]
 """Reason code and its sentence for the user; empty where the sentence of another code explains it too."""

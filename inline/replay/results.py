@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inline.data.flags import UNUSABLE
 from inline.data.series import Quantity
 
 Record = dict[str, Any]
@@ -158,3 +159,8 @@ def read_message(content: Record) -> Record:
     if "post_contrast" in content:
         return read_record(content, Ecv)
     return read_record(content, Slice if "quantity" in content or "session" not in content else _Summary)
+
+
+def unusable(content: Record) -> str:
+    """Return why the values of a slice or of ECV are not used, an error or flags; empty where they are."""
+    return "error" if content["error"] else ", ".join(sorted(UNUSABLE.intersection(content["flags"])))

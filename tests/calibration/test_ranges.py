@@ -5,7 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from calibration.ranges import as_toml, calibrate, make_ranges, read_person
+from calibration.ranges import Selection, as_toml, calibrate, make_ranges, read_person
 from inline.data.errors import MyostreamError
 from inline.reference import ReferenceRanges
 
@@ -36,7 +36,7 @@ def slice_record(median, *, slice_index=0, **more):
 def ecv_record(median, *, slice_index=0, **more):
     values = {"partition_coefficient": 0.45, **region("global", median)}
     return {
-        "native": {"series_index": 1, "slice_index": slice_index},
+        "native": {"series_index": 1, "slice_index": slice_index, "description": "MOLLI native"},
         "post_contrast": {"series_index": 2, "slice_index": slice_index},
         "haematocrit": 0.42,
         "haematocrit_source": "given",
@@ -61,6 +61,11 @@ def site(tmp_path):
     return folder
 
 
+def means(person):
+    """Value of a person in each quantity and region: the mean over the slices."""
+    return {key: np.mean(medians) for key, medians in person.medians.items()}
+
+
 def by_key(ranges):
     return {(each.quantity, each.region): each for each in ranges}
 
@@ -75,7 +80,7 @@ def test_the_files_are_there_when_nobody_reads_the_terminal(site, tmp_path, clos
 
 def test_the_mean_is_that_of_persons_and_the_sd_that_of_slices(site, tmp_path, capsys):
     file = tmp_path / "ranges.toml"
-    made = by_key(calibrate(site, sequence="molli", source="site A", output=file))
+    made = by_key(calibrate(site, Selection(sequence="molli", source="site A"), output=file))
     ring = made["T1", "global"]
     assert (ring.mean, ring.n, ring.field_strength, ring.sequence) == (950.0, 5, 1.5, "molli")
     # Variance 250 of the means, of two slices each, and half of the variance 50 within persons.
@@ -108,16 +113,16 @@ def test_what_the_sequence_leaves_out_is_counted_by_quantity(site, capsys):
         later = slice_record(500.0, series_index=4, description="SASHA", enhancement="post-contrast")
         content["results"] += [t2, sasha, later]
         ecv = ecv_record(30.0)
-        content["ecv"].append({**ecv, "native": {**ecv["native"], "series_index": 3}})
+        content["ecv"].append({**ecv, "native": {**ecv["native"], "series_index": 3, "description": "SASHA"}})
         file.write_text(json.dumps(content))
-    made = by_key(calibrate(site, sequence="MOLLI"))
+    made = by_key(calibrate(site, Selection(sequence="MOLLI")))
     assert {quantity for quantity, _ in made} == {"T1", "ECV"}
     assert made["ECV", "global"].mean == 27.0
     printed = " ".join(capsys.readouterr().out.split())
     assert "--sequence left out slices and ECV (ECV 5, T1 5, T2 5), whose series descriptions" in printed
     assert "do not contain 'MOLLI'" in printed
     with pytest.raises(MyostreamError, match=r"--sequence left out slices and ECV \(ECV 10, T1 15, T2 5\)"):
-        calibrate(site, sequence="MOLI")
+        calibrate(site, Selection(sequence="MOLI"))
     calibrate(site)
     assert "--sequence left out" not in capsys.readouterr().out
 
@@ -154,8 +159,8 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
 )
 def test_slices_that_are_not_comparable_are_left_out(site, more):
     write(site, "person0", [slice_record(940.0), slice_record(2000.0, slice_index=1, **more)])
-    person = read_person(site / "person0.json", "molli")
-    assert person.values["T1", "global"] == 940.0
+    person = read_person(site / "person0.json", Selection("molli"))
+    assert means(person)["T1", "global"] == 940.0
     assert len(person.left_out) == (more.get("enhancement") is None and "description" not in more)
 
 
@@ -163,7 +168,7 @@ def test_slices_that_are_not_comparable_are_left_out(site, more):
 def test_flags_that_leave_the_values_right_keep_the_slice(site, flag):
     write(site, "person0", [slice_record(940.0), slice_record(960.0, slice_index=1, flags=[flag])])
     person = read_person(site / "person0.json")
-    assert (person.values["T1", "global"], person.left_out) == (950.0, ())
+    assert (means(person)["T1", "global"], person.left_out) == (950.0, ())
 
 
 def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, capsys):
@@ -195,7 +200,7 @@ def test_maps_of_the_scanner_and_fitted_ones_are_not_mixed(tmp_path, capsys):
         write(tmp_path, f"person{number}", both_kinds(value), [ecv_record(25.0 + number), of_scanner])
     for scanner_made, t1, ecv in ((False, 950.0, 26.0), (True, round(1.0365 * 950.0, 3), 41.0)):
         file = tmp_path / "ranges.toml"
-        made = by_key(calibrate(tmp_path, scanner_made=scanner_made, output=file))
+        made = by_key(calibrate(tmp_path, Selection(scanner_made=scanner_made), output=file))
         assert (made["T1", "global"].mean, made["ECV", "global"].mean) == (t1, ecv)
         assert {each.scanner_made for each in ReferenceRanges.load(file).ranges} == {scanner_made}
         printed = " ".join(capsys.readouterr().out.split())
@@ -207,17 +212,19 @@ def test_a_site_with_maps_of_the_scanner_alone_is_told_how_to_make_ranges(tmp_pa
         write(tmp_path, f"person{number}", both_kinds(value)[1:])
     with pytest.raises(MyostreamError, match=r"no person has a usable fitted .* give --scanner-maps"):
         calibrate(tmp_path)
-    assert by_key(calibrate(tmp_path, scanner_made=True))["T1", "global"].mean == round(1.0365 * 950.0, 3)
+    assert by_key(calibrate(tmp_path, Selection(scanner_made=True)))["T1", "global"].mean == round(
+        1.0365 * 950.0, 3
+    )
 
 
 def test_ecv_of_a_place_that_holds_both_kinds_of_maps_takes_no_part(tmp_path):
     """Both in one series: the record of ECV does not state which native map it is of."""
     records = [{**each, "series_index": 1} for each in both_kinds(950.0)]
     write(tmp_path, "person0", records, [ecv_record(25.0)])
-    assert read_person(tmp_path / "person0.json").values.keys() == {("T1", "global"), ("T1", "septum")}
+    assert means(read_person(tmp_path / "person0.json")).keys() == {("T1", "global"), ("T1", "septum")}
     records[1]["time_stamp"] = 5
     write(tmp_path, "person0", records, [ecv_record(25.0)])
-    assert read_person(tmp_path / "person0.json").values["ECV", "global"] == 25.0
+    assert means(read_person(tmp_path / "person0.json"))["ECV", "global"] == 25.0
 
 
 def test_shmolli_makes_ranges_of_its_own(tmp_path):
@@ -240,7 +247,7 @@ def test_shmolli_makes_ranges_of_its_own(tmp_path):
 def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
     for more in ({"haematocrit": None}, {"flags": ["synthetic-haematocrit"]}):
         write(site, "person0", [slice_record(940.0)], [ecv_record(30.0, **more)])
-        assert ("ECV", "global") not in read_person(site / "person0.json").values
+        assert ("ECV", "global") not in means(read_person(site / "person0.json"))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +261,7 @@ def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
 def test_ecv_that_is_left_out_is_counted(tmp_path, of_native, of_ecv, reason):
     write(tmp_path, "person0", [slice_record(940.0, **of_native)], [ecv_record(30.0, **of_ecv)])
     person = read_person(tmp_path / "person0.json")
-    assert ("ECV", "global") not in person.values
+    assert ("ECV", "global") not in means(person)
     assert person.left_out[-1] == reason
 
 
@@ -284,10 +291,20 @@ def test_thin_walls_are_no_other_convention(site):
     assert by_key(calibrate(site))["T1", "global"].contour_convention_mm == (1.5, 1.5)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', '{"slices": null}', "\x00", "[" * 100_000],
+)
 def test_other_files_are_named(tmp_path, content):
     (tmp_path / "odd.json").write_text(content, encoding="utf-8")
     with pytest.raises(MyostreamError, match=r"odd\.json is no file of results"):
+        calibrate(tmp_path)
+
+
+@pytest.mark.parametrize("content", [[], {"root": "/archive"}])
+def test_json_without_results_says_so(tmp_path, content):
+    (tmp_path / "odd.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(MyostreamError, match="it has neither results nor slices"):
         calibrate(tmp_path)
 
 
@@ -295,7 +312,7 @@ def test_no_files_and_a_wrong_sex_say_so(site, tmp_path):
     with pytest.raises(MyostreamError, match="no JSON files"):
         calibrate(tmp_path)
     with pytest.raises(MyostreamError, match="M or F"):
-        calibrate(site, sex="x")
+        calibrate(site, Selection(sex="x"))
 
 
 @pytest.mark.parametrize("missing", ["field_strength_T", "region_inset"])
@@ -308,14 +325,14 @@ def test_a_slice_without_field_strength_or_inset_says_so(tmp_path, missing):
 def test_any_text_is_valid_toml(site):
     persons = [read_person(file) for file in sorted(site.glob("*.json"))]
     text = 'quote " backslash \\ newline \n tab \t umlaut \u00e4 delete \x7f'
-    ranges, _ = make_ranges(persons, source=text, sex="F")
+    ranges, _ = make_ranges(persons, Selection(source=text, sex="F"))
     read = tomllib.loads(as_toml(ranges))["range"]
     assert {each["source"] for each in read} == {text}
     assert {each["sex"] for each in read} == {"F"}
 
 
 def test_an_argument_that_is_no_utf_8_is_written_as_escapes(site, tmp_path):
-    calibrate(site, source=os.fsdecode(b"M\xfcller"), output=tmp_path / "ranges.toml")
+    calibrate(site, Selection(source=os.fsdecode(b"M\xfcller")), output=tmp_path / "ranges.toml")
     read = tomllib.loads((tmp_path / "ranges.toml").read_text(encoding="utf-8"))["range"]
     assert {each["source"] for each in read} == {r"M\udcfcller"}
     assert ReferenceRanges.load(tmp_path / "ranges.toml").ranges
@@ -325,7 +342,7 @@ def test_t2_after_contrast_agent_takes_no_part(tmp_path):
     t2 = [slice_record(47.0, quantity="T2", enhancement=each) for each in (None, "post-contrast")]
     t2[1]["regions"] = [region("global", 43.0)]
     write(tmp_path, "person0", t2)
-    assert read_person(tmp_path / "person0.json").values["T2", "global"] == 47.0
+    assert means(read_person(tmp_path / "person0.json"))["T2", "global"] == 47.0
 
 
 def test_t1_of_unknown_enhancement_is_counted_among_the_maps_of_its_kind(tmp_path):
@@ -333,7 +350,7 @@ def test_t1_of_unknown_enhancement_is_counted_among_the_maps_of_its_kind(tmp_pat
     both = [slice_record(950.0, enhancement=None, scanner_made_map=each) for each in (False, True)]
     write(tmp_path, "person0", both)
     for scanner_made in (False, True):
-        person = read_person(tmp_path / "person0.json", scanner_made=scanner_made)
+        person = read_person(tmp_path / "person0.json", Selection(scanner_made=scanner_made))
         assert (person.left_out, person.other_maps) == (("unknown enhancement",), 0)
 
 
@@ -371,8 +388,64 @@ def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, 
         calibrate(folders)
 
 
+def test_results_of_a_cohort_give_the_ranges_of_the_same_results_of_replay(site, tmp_path):
+    """The folder as ``cohort -o`` writes it, or its folder of examinations alone."""
+    out = tmp_path / "out"
+    (out / "examinations").mkdir(parents=True)
+    for name, content in (("failures", []), ("run", {"root": "/archive"})):
+        (out / f"{name}.json").write_text(json.dumps(content))
+    for number, file in enumerate(site.glob("*.json")):
+        content = json.loads(file.read_text())
+        parts = {kind: [{"part": 1, **each} for each in content[kind]] for kind in ("results", "ecv")}
+        of_cohort = {"examination": f"2019/{file.name}", "slices": parts["results"], "ecv": parts["ecv"]}
+        (out / "examinations" / f"{number:016x}.json").write_text(json.dumps(of_cohort))
+    empty = {"examination": "2019/damaged.h5", "error": "it cannot be read", "slices": [], "ecv": []}
+    (out / "examinations" / f"{99:016x}.json").write_text(json.dumps(empty))
+    assert calibrate(out) == calibrate(out / "examinations") == calibrate(site)
+
+
+def test_parts_of_an_examination_are_places_of_their_own(tmp_path):
+    """Both parts have the same numbers; the native map of one was made by the scanner."""
+    slices = [
+        {"part": 1, **slice_record(950.0)},
+        {"part": 2, **slice_record(980.0, scanner_made_map=True)},
+    ]
+    content = {"examination": "a", "slices": slices, "ecv": [{"part": 1, **ecv_record(25.0)}]}
+    (tmp_path / "person0.json").write_text(json.dumps(content))
+    person = read_person(tmp_path / "person0.json")
+    assert (means(person)["ECV", "global"], person.left_out) == (25.0, ())
+
+
+def test_ecv_without_usable_t1_makes_ranges(tmp_path):
+    for number in range(2):
+        records = [slice_record(950.0, flags=["noisy-images"])]
+        records.append(slice_record(47.0 + number, quantity="T2", series_index=2))
+        write(tmp_path, f"person{number}", records, [ecv_record(25.0 + number)])
+    assert by_key(calibrate(tmp_path))["ECV", "global"].mean == 25.5
+
+
+def test_few_persons_have_no_outliers(tmp_path, capsys):
+    """Two of three values that are close make the third one an outlier, whatever it is."""
+    for number, value in enumerate((950.0, 950.1, 975.0)):
+        write(tmp_path, f"person{number}", [slice_record(value)])
+    calibrate(tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Outlier" not in printed
+    assert printed.count("below 10 persons") == 1
+
+
+def test_the_same_results_under_another_name_are_one_person(site, capsys):
+    (site / "copy.json").write_bytes((site / "person0.json").read_bytes())
+    write(site, "nothing", [])
+    write(site, "nothing2", [])
+    assert by_key(calibrate(site))["T1", "global"].n == 5
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "person0 has all values of copy" in printed
+    assert "nothing" not in printed
+
+
 def test_folders_whose_names_hold_a_dot_keep_their_names(tmp_path, capsys):
-    for number, value in enumerate((940.0, 950.0, 960.0, 970.0, 930.0, 1900.0)):
+    for number, value in enumerate((*range(930, 980, 10), 1900, *range(935, 985, 10))):
         own = tmp_path / f"site.{number:02d}" / "001"
         own.mkdir(parents=True)
         (own / "examination.json").write_text("{}")

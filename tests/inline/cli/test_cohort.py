@@ -10,12 +10,21 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
-from inline.replay.simulate import simulate_examination, write_examination
+from inline.mrd.files import write_images
+from inline.mrd.meta import format_meta
+from inline.replay.simulate import (
+    T2PREP_SERIES,
+    header_xml,
+    simulate_examination,
+    to_images,
+    write_examination,
+)
 
 pytest.importorskip("distributed")
 
@@ -123,6 +132,33 @@ def test_a_folder_without_examinations(here, tmp_path):
     code, output = run(tmp_path / "root", "-o", tmp_path / "out")
     assert (code, here) == (1, [])
     assert "holds no examinations" in output
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_results_are_not_written_among_the_examinations(root, here, tmp_path):
+    (tmp_path / "link").symlink_to(root)
+    before = sorted(root.iterdir())
+    for output in (root, tmp_path / "link"):
+        code, printed = run(root, "-o", output)
+        assert (code, here) == (1, [])
+        assert "holds the examinations; give another folder" in printed
+    assert sorted(root.iterdir()) == before
+
+
+def test_images_that_made_no_map_are_counted_by_reason(root, here, tmp_path):
+    """Images of T2 whose series lost its name and its times, in both examinations."""
+    lost, nameless = 0, format_meta({"SequenceDescription": "TRUFI"})
+    for number in range(2):
+        slices = simulate_examination(1, seed=number + 1, size=96)
+        images = to_images(slices)
+        for place, each in enumerate(images):
+            if each.header.image_series_index == T2PREP_SERIES:
+                images[place], lost = replace(each, attributes=nameless), lost + 1
+        header = re.sub("<TI>.*?</TI>", "", header_xml(slices))
+        write_images(root / f"{number}.h5", header, images)
+    code, output = run(root, "-o", tmp_path / "out")
+    assert code == 0, output
+    assert f"Not used: {lost} neither named as T1 or T2 mapping nor with a time" in output
 
 
 def test_an_interrupt_keeps_what_is_done(root, here, tmp_path, monkeypatch):

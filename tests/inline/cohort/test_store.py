@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import os
@@ -14,6 +15,7 @@ from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, document
 from inline.cohort.task import CohortTask
 from inline.data.errors import CohortError
+from inline.data.flags import UNUSABLE
 from inline.mrd.files import write_images
 from inline.mrd.meta import format_meta, parse_meta
 from inline.pipeline import Pipeline
@@ -25,6 +27,7 @@ from tests.shapes import Nothing, RingEngine
 
 parquet = pytest.importorskip("pyarrow.parquet")
 PAGE = Path(__file__).parents[3] / "docs" / "cohort.md"
+RANGES = PAGE.with_name("ranges.md")
 
 
 @pytest.fixture
@@ -154,16 +157,88 @@ def test_the_query_of_the_page_needs_pyarrow_alone(store, task, found, ring, tmp
     exec(query, {})
     lines = capsys.readouterr().out.splitlines()
     slices = [each for one in found for each in store.read(one)["slices"]]
-    for quantity in ("T1", "T2"):
+    listed = re.findall(r"^\| (`.*?) \|", RANGES.read_text(encoding="utf-8"), re.MULTILINE)
+    wrong = set(re.findall(r"`([a-z-]+)`", " ".join(listed)))
+    assert wrong == UNUSABLE
+    stated = []
+    for quantity, enhancement in (("T1", "native"), ("T2", None)):
         used = [
             each["regions"][0]["median"]
             for each in slices
-            if each["quantity"] == quantity and not each["flags"]
+            if each["quantity"] == quantity and not wrong.intersection(each["flags"])
         ]
-        shown = [line for line in lines if line.startswith(quantity)]
-        stated = [f"median ms {statistics.median(used):.3f} of {len(used)}"] if used else []
-        assert [line.partition("median")[1] + line.partition("median")[2] for line in shown] == stated
-    assert lines[-1] == f"{sum(bool(each['flags']) for each in slices)} left out for their flags"
+        if used:
+            stated.append(
+                f"{quantity} {enhancement} False 1.5 median {statistics.median(used):.3f} of {len(used)}"
+            )
+    assert sorted(lines) == stated != []
+
+
+def edited(store, examination, **more):
+    """Change all slices of a file of results."""
+    content = store.read(examination)
+    content["slices"] = [{**each, **more} for each in content["slices"]]
+    store.write(examination, content)
+
+
+@pytest.mark.parametrize(
+    ("more", "usable"),
+    [
+        ({"flags": ["moved", "corrected", "late"]}, True),
+        ({"flags": ["corrected", "motion-left"]}, False),
+        ({"flags": ["review"]}, False),
+        ({"flags": [], "error": "it failed"}, False),
+        ({"flags": [], "regions": []}, False),
+    ],
+)
+def test_the_table_states_which_values_are_usable(store, task, found, ring, more, usable):
+    """As ``docs/ranges.md`` lists the flags."""
+    task.run(found[0], ring())
+    edited(store, found[0], **more)
+    store.finish(found[:1], task.provenance)
+    rows = parquet.read_table(store.table).to_pylist()
+    assert {row["usable"] for row in rows} == {usable}
+
+
+def test_a_spreadsheet_holds_the_rows_of_the_table_and_no_formula(store, task, found, ring):
+    for examination in found:
+        task.run(examination, ring())
+    edited(
+        store,
+        found[0],
+        description='=HYPERLINK("x")',
+        flags=["late", "review"],
+        notes=["M\xfcller, A.", "B."],
+    )
+    store.finish(found, task.provenance)
+    with store.spreadsheet.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = parquet.read_table(store.table).to_pylist()
+    assert list(lines[0]) == list(rows[0])
+    assert lines[0]["description"] == "'" + rows[0]["description"] == '\'=HYPERLINK("x")'
+    assert (lines[0]["flags"], lines[0]["notes"]) == ("late review", "M\xfcller, A. B.")
+    for name in ("examination", "slice_index", "quantity", "region", "median", "z_score", "usable", "error"):
+        assert [line[name] for line in lines] == ["" if row[name] is None else str(row[name]) for row in rows]
+    assert store.spreadsheet.stat().st_mode & 0o777 == 0o600
+
+
+def test_rows_of_ecv_have_the_field_strength_of_their_native_map(store, task, root):
+    native = phantom.molli(phantom.NATIVE, 1, name="T1map_MOLLI_native")
+    post = phantom.molli(phantom.POST, 3, name="T1map_MOLLI_post-contrast", series_clock=1)
+    write_images(root / "both.h5", header_xml(simulate_examination(1, seed=5, size=96)), native + post)
+    found = [each for each in discover(root).examinations if each.name == "both.h5"]
+    task.run(found[0], Pipeline(RingEngine()))
+    store.finish(found, task.provenance)
+    rows = [row for row in parquet.read_table(store.table).to_pylist() if row["region"] == "global"]
+    assert [(row["quantity"], row["field_strength_T"]) for row in rows] == [
+        ("T1", 1.5),
+        ("T1", 1.5),
+        ("ECV", 1.5),
+    ]
+    (ecv,) = (row for row in rows if row["quantity"] == "ECV")
+    assert ecv["median"] is None
+    assert ecv["partition_coefficient"] is not None
+    assert (ecv["flags"], ecv["usable"]) == (["no-haematocrit"], True)
 
 
 def test_results_of_other_settings_are_in_no_table(store, task, found, ring):
