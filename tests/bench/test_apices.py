@@ -10,7 +10,6 @@ from inline.__main__ import app
 from inline.data.results import ContourOffsets
 from model.evaluation import synthetic
 from model.evaluation.synthetic import diameter_mm, make_slices
-from tests.bench.test_evaluation import Oracle
 
 COUNT = 4
 
@@ -23,11 +22,11 @@ def truth():
 
 
 @pytest.fixture
-def evaluate(truth, tmp_path, monkeypatch):
+def evaluate(truth, oracle, tmp_path, monkeypatch):
     monkeypatch.setattr(apices, "partial_volume", lambda *_: {})
 
     def run(right=0):
-        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth, right))
+        oracle(truth, right)
         file = tmp_path / "apices.json"
         arguments = ("--synthetic", COUNT, "--map", "t2", "--apices", "--json", file)
         result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])

@@ -14,17 +14,11 @@ from model.evaluation.synthetic import make_slices
 from model.synthesis.apex import SHARE
 
 
-class Oracle:
-    """Engine that returns known labels in turn, moved by whole pixels."""
-
-    name = "oracle"
-
-    def __init__(self, labels, right=0):
-        self._labels, self._right = iter(labels), right
-
-    def infer(self, images):
-        labels = np.roll(next(self._labels), self._right, axis=1)
-        return np.stack([(labels == value).astype(np.float32) for value in range(3)])[None]
+def save(folder, slices, labels, names=None):
+    """Slices in ms, with a reader's labels."""
+    names = names or [f"case-slice-{number}" for number in range(len(slices))]
+    for name, each, label in zip(names, slices, labels, strict=False):
+        np.savez(folder / f"{name}.npz", t2_ms=each.image, label=label, pixel_spacing_mm=1.5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,10 +35,14 @@ def slices(small_batches):
 
 
 @pytest.fixture(scope="module")
-def folder(slices, tmp_path_factory):
+def labels(slices):
+    return [each.labels for each in slices]
+
+
+@pytest.fixture(scope="module")
+def folder(slices, labels, tmp_path_factory):
     made = tmp_path_factory.mktemp("labelled")
-    for number, each in enumerate(slices):
-        np.savez(made / f"case-slice-{number}.npz", t2_ms=each.image, label=each.labels, pixel_spacing_mm=1.5)
+    save(made, slices, labels)
     return made
 
 
@@ -54,10 +52,8 @@ def evaluate(*arguments):
     return result.output
 
 
-def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
-    )
+def test_labelled_slices_as_a_command(folder, labels, oracle, tmp_path):
+    oracle(labels)
     text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
     content = json.loads((tmp_path / "t2.json").read_text())
     assert [each["name"] for each in content["slices"]] == [f"case-slice-{number}" for number in range(6)]
@@ -69,10 +65,8 @@ def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_number_of_slices_of_each_first_reader_is_stated(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
-    )
+def test_the_number_of_slices_of_each_first_reader_is_stated(slices, labels, oracle, tmp_path):
+    oracle(labels)
     for number, (each, readers) in enumerate(zip(slices, (["ben"], ["anna", "ben"], ["ben"]), strict=False)):
         place = tmp_path / "data" / "case-1" / f"{number}-mid"
         place.mkdir(parents=True)
@@ -84,19 +78,16 @@ def test_the_number_of_slices_of_each_first_reader_is_stated(slices, tmp_path, m
     assert json.loads((tmp_path / "t2.json").read_text())["first_readers"] == {"anna": 1, "ben": 2}
 
 
-def test_the_test_part_of_the_cases_is_evaluated_alone(slices, tmp_path, monkeypatch):
+def test_the_test_part_of_the_cases_is_evaluated_alone(slices, labels, oracle, tmp_path, monkeypatch):
     """Of these names two are for test, two for training, one for validation."""
     names = ("case-001", "case-002", "case-003", "case-014", "case-015")
     data, weights, file = tmp_path / "data", tmp_path / "run" / "weights", tmp_path / "t2.json"
     for folder in (data, weights):
         folder.mkdir(parents=True)
-    for name, each in zip(names, slices, strict=False):
-        np.savez(data / f"{name}-slice-1.npz", t2_ms=each.image, label=each.labels, pixel_spacing_mm=1.5)
+    save(data, slices, labels, [f"{name}-slice-1" for name in names])
     parts = {"train": ["case-002", "case-003"], "validation": ["case-014"], "test": ["case-001", "case-015"]}
     (tmp_path / "run" / "split.json").write_text(json.dumps(parts))
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
-    )
+    oracle(labels)
     monkeypatch.setenv("MYOSTREAM_WEIGHTS", str(weights))
     text = evaluate("--data", data, "--map", "t2", "--json", file)
     assert "2 of 5 cases were trained on, and 1 chose the epoch" in " ".join(text.split())
@@ -112,11 +103,8 @@ def test_the_test_part_of_the_cases_is_evaluated_alone(slices, tmp_path, monkeyp
     assert "of 3 cases none falls to test" in " ".join(result.output.split())
 
 
-def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine",
-        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
-    )
+def test_contours_that_lie_beside_the_readers_on_all_slices(folder, labels, oracle, tmp_path):
+    oracle(labels, right=3)
     text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
     # Three pixels of 1.5 mm.
@@ -126,14 +114,11 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
     assert "all slices, shifted reader" in summaries
 
 
-def test_slices_without_readers_contours_are_counted_and_the_rest_is_evaluated(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine",
-        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
-    )
-    for number, each in enumerate(slices):
-        label = each.labels * (number != 2)
-        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=label, pixel_spacing_mm=1.5)
+def test_slices_without_readers_contours_are_counted_and_the_rest_is_evaluated(
+    slices, labels, oracle, tmp_path
+):
+    oracle(labels, right=3)
+    save(tmp_path, slices, [each * (number != 2) for number, each in enumerate(labels)])
     file = tmp_path / "t2.json"
     text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", file, "--plots", tmp_path).split())
     content = json.loads(file.read_text(), parse_constant=pytest.fail)
@@ -144,25 +129,17 @@ def test_slices_without_readers_contours_are_counted_and_the_rest_is_evaluated(s
     assert "all slices: 1 without distances" in text
 
 
-def test_json_of_slices_without_any_contour_has_no_nan(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
-    )
-    image, nothing = slices[0].image, slices[0].labels * 0
-    np.savez(tmp_path / "case-slice-1.npz", t2_ms=image, label=nothing, pixel_spacing_mm=1.5)
+def test_json_of_slices_without_any_contour_has_no_nan(slices, labels, oracle, tmp_path):
+    oracle(labels)
+    save(tmp_path, slices[:1], [labels[0] * 0])
     evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json")
     content = json.loads((tmp_path / "t2.json").read_text(), parse_constant=pytest.fail)
     assert content["summaries"]["all slices"]["label_shift_x"] is None
 
 
-def test_an_offset_from_labels_without_a_myocardium_has_no_label_shift(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine",
-        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
-    )
-    for number, each in enumerate(slices):
-        disc = (each.labels > 0).astype(np.uint8)
-        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=disc, pixel_spacing_mm=1.5)
+def test_an_offset_from_labels_without_a_myocardium_has_no_label_shift(slices, labels, oracle, tmp_path):
+    oracle(labels, right=3)
+    save(tmp_path, slices, [(each > 0).astype(np.uint8) for each in labels])
     text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json").split())
     assert "contours lie 4.5 mm to the right of" in text
     assert "nan" not in text
@@ -170,12 +147,9 @@ def test_an_offset_from_labels_without_a_myocardium_has_no_label_shift(slices, t
     assert set(summaries) == {"all slices", "all slices, offset-corrected"}
 
 
-def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, tmp_path, monkeypatch):
+def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, labels, oracle, tmp_path, monkeypatch):
     """The last window saturates in the wall of the reader."""
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine",
-        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=1),
-    )
+    oracle(labels, right=1)
     for number, each in enumerate(slices):
         window = np.where(each.labels == 2, 255, 90) if number == 5 else np.clip(each.image / 4, 0, 254)
         stored = {"t1_ms": each.image} if number < 3 else {"t1_window": window}
@@ -197,13 +171,9 @@ def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, tmp_path, monkey
         assert (tmp_path / f"bland-altman-t1-{name}.png").is_file()
 
 
-def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
-    )
-    for number, each in enumerate(slices):
-        drawn = np.roll(each.labels, -3, axis=1)
-        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=drawn, pixel_spacing_mm=1.5)
+def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, labels, oracle, tmp_path):
+    oracle(labels)
+    save(tmp_path, slices, [np.roll(each, -3, axis=1) for each in labels])
     text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json").split())
     assert "contours lie 4.5 mm to the right of" in text
     stated = re.search(r"reader's labels lie ([\d.]+) mm to the (\w+) of", text)
@@ -214,9 +184,9 @@ def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, m
     assert summaries["all slices"]["label_shift_x"] == pytest.approx(float(stated[1]), abs=0.06)
 
 
-def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
+def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(oracle, tmp_path):
     truth = [slice_.labels for slice_, _ in make_slices(4, "t2", apices=SHARE)]
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
+    oracle(truth)
     evaluate("--synthetic", 4, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
     assert summaries["all"]["slices"] == 4
@@ -225,14 +195,10 @@ def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path
     assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 4
 
 
-def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
+def test_other_weights_are_tried_on_the_same_slices(oracle, tmp_path):
     truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
     moved = [np.roll(labels, 20, axis=1) for labels in truth]
-
-    def engine(settings, **_kwargs):
-        return Oracle(moved if settings.weights else truth)
-
-    monkeypatch.setattr("inline.engine_selection.make_engine", engine)
+    oracle(truth, beside=moved)
     other = tmp_path / "other"
     arguments = ("--synthetic", 2, "--map", "t2", "--beside", other, "--json", tmp_path / "t2.json")
     assert "other" in evaluate(*arguments)
@@ -241,9 +207,9 @@ def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("folders", [("my run, new", "two words"), ("a/weights", "b/weights")])
-def test_each_of_the_other_weights_has_its_column(folders, tmp_path, monkeypatch):
+def test_each_of_the_other_weights_has_its_column(folders, oracle, tmp_path, monkeypatch):
     truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
+    oracle(truth)
     monkeypatch.setenv("COLUMNS", "300")
     beside = [option for folder in folders for option in ("--beside", folder)]
     text = evaluate("--synthetic", 2, "--map", "t2", *beside, "--json", tmp_path / "t2.json")
