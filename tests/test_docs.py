@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from inline.__main__ import app
-from tests.test_layers import LAYERS
+from tests.layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -3,38 +3,9 @@
 import ast
 from pathlib import Path
 
+from tests.layers import LAYERS
+
 ROOT = Path(__file__).parent.parent
-LAYERS = (
-    ("model",),
-    ("inline.data",),
-    ("inline.settings",),
-    ("inline.mrd",),
-    ("inline.elements",),
-    ("inline.assembly", "inline.contouring"),
-    ("inline.reference", "inline.settings_digest"),
-    ("inline.examination",),
-    ("inline.dicom",),
-    ("inline.motion",),
-    ("inline.emit",),
-    ("inline.report",),
-    ("inline.dicom.write",),
-    ("inline.fit",),
-    ("inline.pipeline",),
-    ("inline.engine_selection",),
-    ("inline.serving",),
-    ("inline.dicom.node",),
-    ("inline.doctor",),
-    ("inline.package",),
-    ("inline.replay",),
-    ("inline.offline",),
-    ("inline.arguments", "inline.extras"),
-    ("inline",),  # the Python API
-    ("inline.cohort",),
-    ("inline.cli",),
-    ("calibration",),
-    ("bench",),
-    ("inline.__main__",),
-)
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 

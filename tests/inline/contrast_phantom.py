@@ -3,6 +3,8 @@
 Noise-free MOLLI images: the fit has the T1 stated here, and so ECV follows by hand.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from inline.mrd.image_header import ImageHeader
@@ -17,9 +19,15 @@ HAEMATOCRIT = 0.42
 PARTITION = (1 / 450.0 - 1 / 1000.0) / (1 / 320.0 - 1 / 1600.0)
 ECV = 100.0 * (1.0 - HAEMATOCRIT) * PARTITION
 """Percent: 28.36."""
+# The rings have neither texture nor noise, which the search for motion is not made for.
+QUICK = {"assembly": {"images": len(TIMES_MS)}, "mapping": {"motion_correction": "off"}}
+ONE_BY_ONE = {**QUICK, "assembly": {"images": len(TIMES_MS), "corrected_wait_s": 0}}
+"""Each series is complete with its last image, whatever follows."""
+AXES = {"read_dir": (0.6, 0.8, 0.0), "phase_dir": (0.0, 0.0, -1.0)}
+"""Directions of a short axis whose normal (0.8, -0.6, 0) points to the apex."""
 
 
-def molli(t1, series, *, slice_=0, name, series_clock=0):
+def molli(t1, series, *, slice_=0, along=30.0, name, series_clock=0):
     """MOLLI images of a slice; the ring has its wall between 20 and 28 pixels around the centre."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2.0
     radius = np.hypot(x, y)
@@ -31,7 +39,7 @@ def molli(t1, series, *, slice_=0, name, series_clock=0):
         signal = np.abs(1.0 - 1.9 * np.exp(-time / (values / 0.9)))
         header = ImageHeader(
             field_of_view=(SIZE * PIXEL_MM, SIZE * PIXEL_MM, 8.0),
-            position=(0.0, 0.0, 30.0 + 20.0 * slice_),
+            position=(0.0, 0.0, along + 20.0 * slice_),
             read_dir=(1.0, 0.0, 0.0),
             phase_dir=(0.0, 1.0, 0.0),
             slice_dir=(0.0, 0.0, 1.0),
@@ -59,3 +67,14 @@ def native_and_post(slices=1, post_slices=None):
         for image in molli(POST, 3, slice_=each, name="T1map_MOLLI_post-contrast", series_clock=1)
     ]
     return native + post
+
+
+def at_places(images, series, along):
+    """The images as a series of its own at each place, mm towards the apex."""
+    for number, place in enumerate(along):
+        for image in images:
+            position = (0.8 * place + 1.0, -0.6 * place + 1.0, 1.0)
+            stamp = image.header.acquisition_time_stamp + 9000 * number
+            moved = {"position": position, "image_series_index": series + number}
+            header = replace(image.header, acquisition_time_stamp=stamp, **moved, **AXES)
+            yield Image(header, image.attributes, image.data)

@@ -9,8 +9,7 @@ from inline.cli.commands import app
 from inline.data.version import software_version
 from inline.package.label import make_label
 from inline.package.openrecon import dockerfile_text
-from tests.inline.package.images import save_image, write_tar
-from tests.inline.package.test_fire import ROOT
+from tests.inline.package.images import ROOT, save_image, write_tar
 
 runner = CliRunner()
 

@@ -7,6 +7,10 @@ import tarfile
 from inline.package.image import START
 from inline.package.label import LABEL_NAME, encoded
 
+MYOSTREAM = "#!/bin/sh\nexec python -m myostream\n"
+ROOT = {"bin/": "", "bin/sh": "", "opt/": "", "opt/env/bin/myostream": MYOSTREAM, "etc/large": bytes(10_000)}
+"""A root file system with the program."""
+
 
 def write_tar(file, members):
     """A tar file of texts or bytes by name; a folder where the name ends with a slash."""

@@ -18,10 +18,8 @@ from inline.package.fire import read_root_filesystem, write_fire
 from inline.package.schema import PackageError
 from inline.serving.parameters import read_parameters, with_parameters
 from inline.settings import Settings
-from tests.inline.package.images import write_tar
+from tests.inline.package.images import MYOSTREAM, ROOT, write_tar
 
-MYOSTREAM = "#!/bin/sh\nexec python -m myostream\n"
-ROOT = {"bin/": "", "bin/sh": "", "opt/": "", "opt/env/bin/myostream": MYOSTREAM, "etc/large": bytes(10_000)}
 needs_tools = pytest.mark.skipif(
     not (shutil.which("mke2fs") and shutil.which("debugfs") and os.geteuid() == 0),
     reason="needs root and e2fsprogs",

@@ -16,7 +16,7 @@ from inline.package.schema import ChoiceParameter, DoubleParameter, IntParameter
 from inline.replay.replies import records
 from inline.serving.parameters import OF_PATIENT, PARAMETERS, parameter_name, with_parameters
 from inline.settings import Settings
-from tests.inline.serving.test_server import originals, talk
+from tests.inline.serving.messages import originals, talk
 
 LABEL = make_label("site", "1.2.3")
 NUMBERS = [each for each in LABEL.parameters if isinstance(each, IntParameter | DoubleParameter)]

@@ -14,8 +14,7 @@ from inline.package.openrecon import next_commands, write_package
 from inline.package.schema import ChoiceParameter
 from inline.serving.parameters import parameter_name
 from inline.settings import Settings
-from tests.inline.package.images import save_image, write_tar
-from tests.inline.package.test_fire import ROOT
+from tests.inline.package.images import ROOT, save_image, write_tar
 
 PAGE = (Path(__file__).parents[3] / "docs" / "openrecon.md").read_text(encoding="utf-8")
 LABEL = make_label("SITE", "0.1.0")

@@ -1,7 +1,6 @@
 """Decisions on each message of a peer, without sockets and threads."""
 
 import gzip
-import json
 import logging
 import re
 import struct
@@ -18,6 +17,7 @@ from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, PIPE, Severity
 from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Withhold
 from inline.settings import load_settings
+from tests.inline.serving.messages import of, parameters, texts
 
 IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>", bytes(32))
 RAW = Acquisition(bytes(340))
@@ -37,18 +37,6 @@ def dialogue(*messages, dialect=None, configuration=None, **settings):
 
 def decisions(*messages, **more):
     return dialogue(*messages, **more)[1]
-
-
-def of(kind, found):
-    return [each for each in found if isinstance(each, kind)]
-
-
-def texts(found):
-    return [each.text for each in of(Text, found)]
-
-
-def parameters(**values):
-    return Text(json.dumps({"version": "1.1.0", "parameters": values}))
 
 
 def test_an_image_goes_back_before_it_is_assembled():

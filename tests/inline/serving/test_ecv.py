@@ -14,7 +14,6 @@ from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity, SlicePlace
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
@@ -24,42 +23,16 @@ from inline.serving.kept import KeptSlices
 from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study
 from inline.settings import Settings, load_settings
+from tests.inline import contrast_phantom as phantom
+from tests.inline.contrast_phantom import ONE_BY_ONE, PARTITION, QUICK, at_places, molli
 from tests.inline.examination.phantom import NO_RANGES, t1_slice
 from tests.inline.serving.gated import Gated
 
-SIZE = 96
-TIMES = (120.0, 200.0, 350.0, 600.0, 1000.0, 1700.0, 2800.0, 4200.0)
-PARTITION = 0.46
 XML = """<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.{study}</studyInstanceUID></studyInformation>
 <acquisitionSystemInformation><systemFieldStrength_T>1.5</systemFieldStrength_T></acquisitionSystemInformation>
 </ismrmrdHeader>"""
-
-
-def molli(name, *, post, series, moved=0.0, along=30.0, muscle=1000.0):
-    """Images of inversion recovery in the ring of the engine: 20 pixels of cavity, 8 of wall."""
-    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    radius = np.hypot(x - moved, y)
-    muscle = 1.0 / (1.0 / muscle + (PARTITION * (1.0 / 320.0 - 1.0 / 1600.0) if post else 0.0))
-    t1 = np.where(radius < 18.0, 320.0 if post else 1600.0, np.where(radius < 30.0, muscle, 800.0))
-    for number, time in enumerate(TIMES):
-        signal = np.abs(1.0 - 2.0 * np.exp(-time / t1)) * 4000.0
-        header = ImageHeader(
-            field_of_view=(SIZE * 1.5, SIZE * 1.5, 8.0),
-            position=(0.0, 0.0, along),
-            set=number,
-            image_series_index=series,
-            acquisition_time_stamp=1000 * series + number,
-        )
-        meta = {"SequenceDescription": name, "InversionTime": f"{time:g}"}
-        yield Image.from_pixels(np.round(signal)[None, None].astype(np.uint16), header, meta)
-
-
-NATIVE = list(molli("T1 MOLLI native", post=False, series=1))
-POST = list(molli("T1 MOLLI post", post=True, series=2))
-# The rings have neither texture nor noise, which the search for motion is not made for.
-QUICK = {"assembly": {"images": len(TIMES)}, "mapping": {"motion_correction": "off"}}
-ONE_BY_ONE = {**QUICK, "assembly": {"images": len(TIMES), "corrected_wait_s": 0}}
-"""Each series is complete with its last image, whatever follows."""
+NATIVE = molli(phantom.NATIVE, 1, name="T1 MOLLI native")
+POST = molli(phantom.POST, 2, name="T1 MOLLI post", series_clock=1)
 
 
 def sent(server, images, study=7, **more):
@@ -125,21 +98,6 @@ def test_ecv_of_two_connections_of_one_study(serving):
     median, record = value(added)
     assert median == pytest.approx(100.0 * 0.60 * PARTITION, abs=0.3)
     assert record["haematocrit_source"] == "given"
-
-
-AXES = {"read_dir": (0.6, 0.8, 0.0), "phase_dir": (0.0, 0.0, -1.0)}
-"""Directions of a short axis whose normal (0.8, -0.6, 0) points to the apex."""
-
-
-def at_places(images, series, along):
-    """The images as a series of its own at each place, mm towards the apex."""
-    for number, place in enumerate(along):
-        for image in images:
-            position = (0.8 * place + 1.0, -0.6 * place + 1.0, 1.0)
-            stamp = image.header.acquisition_time_stamp + 9000 * number
-            moved = {"position": position, "image_series_index": series + number}
-            header = replace(image.header, acquisition_time_stamp=stamp, **moved, **AXES)
-            yield Image(header, image.attributes, image.data)
 
 
 @pytest.mark.parametrize("along", [(0.0, 40.0, 80.0), (0.0, 20.0, 40.0)])
@@ -358,7 +316,7 @@ def test_a_header_without_uids_for_each_series_leaves_them_in_one_study(serving)
 
 
 def test_slices_at_other_positions_are_an_error_in_words(serving):
-    elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=38.0))
+    elsewhere = molli(phantom.POST, 2, name="T1 MOLLI post", series_clock=1, along=38.0)
     with serving(**QUICK) as server:
         added, texts = sent(server, [*NATIVE, *elsewhere], parameters={"haematocrit": 0.42})
     assert ecv_records(added) == []

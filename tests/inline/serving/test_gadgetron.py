@@ -17,9 +17,10 @@ import pytest
 from inline import engine_selection
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Close, Image, Text
-from inline.mrd.protocol import Decoder, encode
+from inline.mrd.protocol import encode
 from inline.replay.replies import records
 from inline.serving import gadgetron as module
+from tests.inline.serving.messages import read_all
 
 CHAINS = Path(module.__file__).parent / "chains"
 
@@ -41,13 +42,6 @@ def from_gadgetron(header, images):
     return out + struct.pack("<H", 4)
 
 
-def read_all(connection):
-    decoder, messages = Decoder(), []
-    while data := connection.recv(1 << 16):
-        messages += decoder.receive(data)
-    return messages
-
-
 @contextlib.contextmanager
 def gadgetron():
     """A listening Gadgetron, and its connection once the module has connected."""
@@ -60,6 +54,18 @@ def gadgetron():
             return connection
 
         yield listening.getsockname()[1], accept
+
+
+@contextlib.contextmanager
+def launched(name, *arguments):
+    """The connection of a module that runs as a process, which ends with code 0."""
+    with gadgetron() as (port, accept):
+        command = [sys.executable, "-m", name, str(port), *arguments]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        with accept() as connection:
+            yield connection
+        errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, errors
 
 
 def check(messages, images):
@@ -76,12 +82,9 @@ def check(messages, images):
 @pytest.mark.slow  # by default tests/cases/test_26_started_by_gadgetron.py starts it with one series
 def test_the_module_on_its_own(examination):
     _, header, images = examination
-    with gadgetron() as (port, accept):
-        process = subprocess.Popen([sys.executable, "-m", "inline.serving.gadgetron", str(port)])
-        with accept() as connection:
-            connection.sendall(from_gadgetron(header, images))
-            messages = read_all(connection)
-        assert process.wait(timeout=60) == 0
+    with launched("inline.serving.gadgetron") as connection:
+        connection.sendall(from_gadgetron(header, images))
+        messages = read_all(connection)
     check(messages, images)
 
 
@@ -118,13 +121,9 @@ def test_through_the_package(ring, examination):
 def test_with_the_real_package(examination):
     pytest.importorskip("gadgetron", reason="the gadgetron package, pyFFTW and multimethod are not installed")
     _, header, images = examination
-    with gadgetron() as (port, accept):
-        command = [sys.executable, "-m", "gadgetron", str(port), "inline.serving.gadgetron", "mapping"]
-        process = subprocess.Popen(command)
-        with accept() as connection:
-            connection.sendall(from_gadgetron(header, images))
-            messages = read_all(connection)
-        assert process.wait(timeout=60) == 0
+    with launched("gadgetron", "inline.serving.gadgetron", "mapping") as connection:
+        connection.sendall(from_gadgetron(header, images))
+        messages = read_all(connection)
     check(messages, images)
 
 
@@ -177,14 +176,9 @@ def test_it_returns_0_however_the_stream_ends(count, more, end, ring, examinatio
 def test_its_process_ends_with_code_0_without_a_slice(_, examination):
     """The engine was once destroyed by a thread while the interpreter ended: 16 of 24 runs aborted."""
     _, header, _ = examination
-    with gadgetron() as (port, accept):
-        command = [sys.executable, "-m", "inline.serving.gadgetron", str(port)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        with accept() as connection:
-            connection.sendall(text(2, "<configuration/>") + text(3, header) + encode(Close()))
-            assert read_all(connection) == [Close()]
-        errors = process.communicate(timeout=120)[1]
-    assert process.returncode == 0, errors
+    with launched("inline.serving.gadgetron") as connection:
+        connection.sendall(text(2, "<configuration/>") + text(3, header) + encode(Close()))
+        assert read_all(connection) == [Close()]
 
 
 @pytest.mark.slow
@@ -192,15 +186,10 @@ def test_a_peer_that_is_gone_does_not_fail_the_package(examination):
     """The package sends its close message to whatever is left of the connection."""
     pytest.importorskip("gadgetron", reason="the gadgetron package is not installed")
     _, header, images = examination
-    with gadgetron() as (port, accept):
-        command = [sys.executable, "-m", "gadgetron", str(port), "inline.serving.gadgetron", "mapping"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        connection = accept()
+    with launched("gadgetron", "inline.serving.gadgetron", "mapping") as connection:
         connection.sendall(from_gadgetron(header, images)[:-1000])
         assert connection.recv(1)  # a reset while the package connects is an error of its own
         reset(connection)
-        errors = process.communicate(timeout=120)[1]
-    assert process.returncode == 0, errors
 
 
 def test_nobody_listening_is_a_message():

@@ -27,7 +27,7 @@ from inline.serving.report import StudyReport
 from inline.serving.summary import FinalLevel
 from inline.settings import load_settings
 from model.relaxometry.parametric_map import ParametricMap
-from tests.inline.serving.test_ecv import ONE_BY_ONE, at_places, molli
+from tests.inline.contrast_phantom import NATIVE, ONE_BY_ONE, at_places, molli
 
 from ..report.examinations import make_ecv, make_slice
 
@@ -242,8 +242,8 @@ def test_values_are_those_of_the_final_levels(serving, drawing, along):
     """Each slice is a series: as the results of the first two went out, their levels were others."""
     images = []
     for number, place in enumerate(along):
-        ring = molli("T1 MOLLI native", post=False, series=1, muscle=1000.0 + 100.0 * number)
-        images += at_places(list(ring), number + 1, [place])
+        ring = molli({**NATIVE, "wall": 1000.0 + 100.0 * number}, 1, name="T1 MOLLI native")
+        images += at_places(ring, number + 1, [place])
     with serving(**ONE_BY_ONE, emit={"report": True}) as server:
         replies = exchange(server.address, XML.format(study=1, protocol="one"), images)
     sent = {record["series_index"]: record["level"] for record, _ in records(replies.images)}

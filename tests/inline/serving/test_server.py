@@ -38,22 +38,7 @@ from inline.serving.server import Server, check_address
 from inline.settings import load_settings
 from model.relaxometry.t2prep import t2_map
 from tests.inline.conftest import wait_until
-
-
-def talk(address, data, *, shut=True):
-    """Everything that a server says to some bytes."""
-    with socket.create_connection(address, timeout=20) as connection:
-        connection.sendall(data)
-        if shut:
-            connection.shutdown(socket.SHUT_WR)
-        decoder, messages = Decoder(), []
-        while received := connection.recv(1 << 16):
-            messages += decoder.receive(received)
-    return messages
-
-
-def originals(images):
-    return [image for image in images if image.header.image_series_index < 1000]
+from tests.inline.serving.messages import of, originals, read_all, talk, texts
 
 
 def test_images_come_back_bit_exact_with_maps_contours_and_values(serving, examination):
@@ -130,15 +115,9 @@ def test_nonsense_is_reported_and_hurts_nobody_else(serving, examination):
         assert "not one of" in messages[0].text
         assert messages[-1] == Close()
         good.sendall(b"".join(map(encode, (*images[5:], Close()))))
-        decoder, received = Decoder(), []
-        while data := good.recv(1 << 16):
-            received += decoder.receive(data)
-    assert list(originals_of(received)) == images
-    assert len(records([message for message in received if isinstance(message, Image)])) == 4
-
-
-def originals_of(messages):
-    return originals([message for message in messages if isinstance(message, Image)])
+        received = read_all(good)
+    assert list(originals(received)) == images
+    assert len(records(of(Image, received))) == 4
 
 
 def test_a_client_that_reads_nothing_is_held_back_but_not_the_others(serving, examination):
@@ -191,13 +170,10 @@ def test_a_client_beyond_the_limit_is_warned_and_served_later(serving, examinati
             gone.close()
             idle.close()
             next_one.sendall(b"".join(map(encode, images)) + encode(Close()))
-            while data := next_one.recv(1 << 16):
-                messages += decoder.receive(data)
+            messages += read_all(next_one, decoder)
         with chain:  # Gadgetron ends its chain at a text
-            answer, decoder = [], Decoder()
-            while data := chain.recv(1 << 16):
-                answer += decoder.receive(data)
-    received = [message for message in messages if isinstance(message, Image)]
+            answer = read_all(chain)
+    received = of(Image, messages)
     assert originals(received) == images
     assert len(records(received)) == 4
     assert answer == [Close()]
@@ -219,8 +195,7 @@ def test_a_client_that_still_waits_when_the_server_stops_is_turned_away(serving,
         while not messages:
             messages += decoder.receive(next_one.recv(1 << 16))
         server.stop()
-        while data := next_one.recv(1 << 16):
-            messages += decoder.receive(data)
+        messages += read_all(next_one, decoder)
         with pytest.raises(ConnectionResetError):  # no regular end, which a chain would take for success
             chain.recv(1)
     assert [type(each) for each in messages] == [Text, Text, Close]
@@ -318,8 +293,7 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
         while not isinstance(messages[-1], Text):
             messages += decoder.receive(connection.recv(1 << 16))
         blocked.go.set()
-        while data := connection.recv(1 << 16):
-            messages += decoder.receive(data)
+        messages += read_all(connection, decoder)
     text = next(each.text for each in messages if isinstance(each, Text))
     found = re.match(
         r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight",
@@ -329,7 +303,7 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
     assert (int(found[1]) > 0, int(found[2])) == (True, 3)
     assert "a part has come is lost" in text
     assert found[0].removeprefix("ERR myostream: ") in caplog.text
-    received = [message for message in messages if isinstance(message, Image)]
+    received = of(Image, messages)
     assert originals(received) == images[:-1]
     assert len(records(received)) == 4
     assert messages[-1] == Close()
@@ -361,12 +335,10 @@ def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shorte
         server.stop()
         if again:
             server.stop()
-        while data := hanging.recv(1 << 16):
-            messages += decoder.receive(data)
+        messages += read_all(hanging, decoder)
         wait_until(lambda: not server._sessions)
         blocked.go.set()
-    texts = [each.text for each in messages if isinstance(each, Text)]
-    assert any("4 slices were not finished when the server stopped" in text for text in texts)
+    assert any("4 slices were not finished when the server stopped" in text for text in texts(messages))
     assert messages[-1] == Close()
     assert "4 connections are cut off" in caplog.text or "5 connections are cut off" in caplog.text
 
@@ -382,12 +354,10 @@ def test_a_client_that_reads_late_holds_itself_back_and_gets_everything(serving,
         data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *sent, Close())))
         threading.Thread(target=late.sendall, args=(data,), daemon=True).start()
         wait_until(lambda: any(each._queue._bytes >= 1 << 20 for each in list(server._sessions.values())))
-        decoder, received = Decoder(), []
-        while data := late.recv(1 << 16):
-            received += decoder.receive(data)
+        received = read_all(late)
     assert received[-1] == Close()
-    assert list(originals_of(received)) == sent
-    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+    assert list(originals(received)) == sent
+    assert len(records(of(Image, received))) == 4
 
 
 def test_twenty_clients_at_once_among_them_bad_ones(serving, examination):
@@ -476,8 +446,8 @@ def test_a_stream_that_breaks_off_still_gives_its_complete_slices(serving, exami
     with serving(publisher=publisher) as server:
         data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images[:17])))
         messages = talk(server.address, data[:-100])
-    assert originals_of(messages) == images[:16]
-    assert len(records([message for message in messages if isinstance(message, Image)])) == 3
+    assert originals(messages) == images[:16]
+    assert len(records(of(Image, messages))) == 3
     assert any("middle of a message" in message.text for message in messages if isinstance(message, Text))
     published = received(subscriber, 3)
     partial = next(message for message in published if message["slice_index"] == 1)
@@ -730,7 +700,7 @@ def test_results_reach_a_client_that_still_sends_when_its_stream_is_given_up(ser
         while part := slow.recv(1 << 14):
             messages += decoder.receive(part)
     assert messages[-1] == Close()
-    assert list(originals_of(messages)) == images
+    assert list(originals(messages)) == images
     assert len(records([each for each in messages if isinstance(each, Image)])) == 4
     assert any("ERR" in each.text for each in messages if isinstance(each, Text))
 
@@ -758,14 +728,13 @@ def test_a_signal_finishes_what_is_in_flight(number, examination):
     ):
         connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images))))
         decoder, received = Decoder(), []
-        while len(originals_of(received)) < len(images):
+        while len(originals(received)) < len(images):
             received += decoder.receive(connection.recv(1 << 16))
         started.process.send_signal(number)
-        while data := connection.recv(1 << 16):
-            received += decoder.receive(data)
+        received += read_all(connection, decoder)
         assert started.process.wait(timeout=120) == 0
     assert received[-1] == Close()
-    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+    assert len(records(of(Image, received))) == 4
 
 
 @pytest.mark.parametrize("number", sorted(DATA_TYPES))

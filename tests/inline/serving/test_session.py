@@ -30,6 +30,7 @@ from inline.serving.slices import Slices
 from inline.serving.summary import Summary
 from inline.serving.transport import Patience
 from inline.settings import load_settings
+from tests.inline.serving.messages import of, originals, parameters, texts
 
 
 class Memory:
@@ -90,24 +91,8 @@ def encoded(messages):
     return [each if isinstance(each, bytes) else encode(each) for each in messages]
 
 
-def texts(messages):
-    return [message.text for message in messages if isinstance(message, Text)]
-
-
-def of_images(messages):
-    return [message for message in messages if isinstance(message, Image)]
-
-
-def originals(messages):
-    return [each for each in of_images(messages) if each.header.image_series_index < 1000]
-
-
-def parameters(**values):
-    return Text(json.dumps({"version": "1.1.0", "parameters": values}))
-
-
 def results(messages):
-    return [record for record, _ in records(of_images(messages))]
+    return [record for record, _ in records(of(Image, messages))]
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +138,7 @@ def test_parameters_are_those_of_one_connection(client):
     for scaled, plain in zip(results(asking), results(other), strict=True):
         ratio = scaled["regions"][0]["median"] / plain["regions"][0]["median"]
         assert ratio == pytest.approx(scaled["t1_scale"], rel=1e-4)
-    rgb = [[each.header.image_type == ImageType.RGB for each in of_images(each)] for each in (asking, other)]
+    rgb = [[each.header.image_type == ImageType.RGB for each in of(Image, each)] for each in (asking, other)]
     assert [sum(each) for each in rgb] == [0, 4]
 
 
@@ -213,7 +198,7 @@ def test_results_go_out_in_the_order_of_their_slices_whichever_is_ready_first(ru
 
 def results_as_sent(messages):
     """Records in the order in which they came; ``records`` sorts them."""
-    attributes = [each.meta() for each in of_images(messages)]
+    attributes = [each.meta() for each in of(Image, messages)]
     return [json.loads(each["MYOSTREAM_RESULT"][0]) for each in attributes if "ROI_endo" in each]
 
 
@@ -249,7 +234,7 @@ def test_slices_that_are_complete_together_go_in_slice_order(run, ring_engine, e
     )
     order = [
         (each.header.image_series_index, each.header.slice)
-        for each in of_images(messages)
+        for each in of(Image, messages)
         if each.header.image_series_index >= 5000
     ]
     assert len(order) == 12
@@ -420,7 +405,7 @@ def test_a_peer_may_be_silent_between_messages(run, clock):
     image = Image.from_pixels(np.ones((1, 1, 4, 4), np.uint16), ImageHeader())
     chunks = [encode(ConfigFile("passthrough")), *[None] * 100, encode(image) + encode(Close())]
     messages, session = run([], transport=Memory(chunks, PATIENCE, clock))
-    assert of_images(messages) == [image]
+    assert of(Image, messages) == [image]
     assert session.tally.closed
 
 
@@ -490,7 +475,7 @@ def test_a_large_message_waits_while_others_hold_all_of_the_memory(run, clock, f
 
     clock.sleep = freeing
     messages, session = run([*parts, Close()], memory=memory)
-    assert of_images(messages) == ([image] if freed else [])
+    assert of(Image, messages) == ([image] if freed else [])
     assert session.tally.error == ("" if freed else "there is no memory for a large message; send it later")
 
 

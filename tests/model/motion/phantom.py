@@ -1,6 +1,12 @@
-"""Analytic phantom: a ring and structures around it, with exact signals and exact shifts."""
+"""Analytic phantom: a ring and structures around it, with exact signals and exact shifts.
+
+Also a simulated slice with known motion.
+"""
 
 import numpy as np
+
+from bench.motion import MovingSeries
+from model.synthesis.examination import simulate_slice
 
 T1_TIMES = np.array([100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0])
 T2_TIMES = np.array([0.0, 25.0, 55.0])
@@ -50,3 +56,8 @@ def t2prep(shifts_mm, shape=(128, 128), spacing=(1.5, 1.5), noise=2.0, seed=1):
 def _noisy(images, noise, seed):
     stack = np.stack(images)
     return (stack + noise * np.random.default_rng(seed).standard_normal(stack.shape)).astype(np.float32)
+
+
+def simulated(seed, quantity, motion_mm=0.0, kind="elastic"):
+    made = simulate_slice(seed, size=192, level=0.4, usual=True, motion_mm=motion_mm, motion=kind)
+    return MovingSeries.of(made, quantity)

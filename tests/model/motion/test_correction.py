@@ -12,15 +12,10 @@ from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
 from model.synthesis.examination import simulate_slice
 
-from .phantom import T1_TIMES, T2_TIMES, molli, t2prep, tissues
+from .phantom import T1_TIMES, T2_TIMES, molli, simulated, t2prep, tissues
 
 SPACING = (1.5, 1.5)
 REST = [(0.0, 0.0)] * 8
-
-
-def simulated(seed, quantity, motion_mm=0.0, kind="elastic"):
-    made = simulate_slice(seed, size=192, level=0.4, usual=True, motion_mm=motion_mm, motion=kind)
-    return MovingSeries.of(made, quantity)
 
 
 def corrected(images, times, model=None, spacing=SPACING):

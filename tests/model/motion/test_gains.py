@@ -8,9 +8,8 @@ from model.motion.correction import correct_motion
 from model.motion.gains import image_gains, odd_gain
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
-from tests.model.motion.test_correction import simulated
 
-from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
+from .phantom import T1_TIMES, T2_TIMES, molli, simulated, t2prep
 
 REST = [(0.0, 0.0)] * 8
 BREATH = [(1.0 * number, -1.5 * number) for number in range(8)]

@@ -8,7 +8,7 @@ import pytest
 from inline.dicom.node.health import Pulse, hanging, supervision
 from inline.dicom.node.spool import Backlog
 from inline.serving.supervision import ServiceManager
-from tests.inline.serving.test_supervision import Manager
+from tests.inline.serving.manager import Manager
 
 from .conftest import wait_for
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inline.dicom.node.spool import inspect
-from tests.inline.serving.test_supervision import Manager
+from tests.inline.serving.manager import Manager
 
 from .. import scanner
 from .conftest import PLANTED, associated, everywhere, send, wait_for

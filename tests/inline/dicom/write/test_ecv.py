@@ -22,7 +22,7 @@ from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import read_sources, save
-from .test_objects import ALL, again, in_columns_of_the_first_group, values_by_region
+from .objects import ALL, again, in_columns_of_the_first_group, values_by_region
 
 KNOWN = EcvSettings(haematocrit=phantom.HAEMATOCRIT)
 

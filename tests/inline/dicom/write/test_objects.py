@@ -4,11 +4,10 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
-from pydicom import dcmread, dcmwrite
+from pydicom import dcmread
 from pydicom.valuerep import PersonName
 from scipy.ndimage import map_coordinates
 
@@ -30,43 +29,14 @@ from inline.settings import Settings
 
 from .. import scanner
 from .conftest import read_sources, save
+from .objects import ALL, KNOWN, again, in_columns_of_the_first_group, values_by_region
 
-ALL = ("map", "segmentation", "report", "capture")
 UID = 0x0040A124
 """Value of an item of a report that is a UID."""
-KNOWN = ("Segmentation", "ParametricMap", "SCImage", "ComprehensiveSR")
-
-
-def again(dataset):
-    """The object as a reader of its file sees it."""
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    buffer.seek(0)
-    return dcmread(buffer)
 
 
 def frame_plane(dataset, number):
     return SourcePlane.of(dataset, number)
-
-
-def values_by_region(dataset):
-    """Numbers of a report by tracking identifier: ``{identifier: {(concept, modifier): value}}``."""
-    found = {}
-    measurements = next(
-        each for each in dataset.ContentSequence if each.ConceptNameCodeSequence[0].CodeValue == "126010"
-    )
-    for group in measurements.ContentSequence:
-        items = [(each.ConceptNameCodeSequence[0].CodeMeaning, each) for each in group.ContentSequence]
-        (identifier,) = [each.TextValue for name, each in items if name == "Tracking Identifier"]
-        numbers = {}
-        for name, each in items:
-            if each.ValueType == "NUM":
-                below = each.get("ContentSequence", [])
-                modifier = next((item.ConceptCodeSequence[0].CodeMeaning for item in below), "")
-                numbers[name, modifier] = float(each.MeasuredValueSequence[0].NumericValue)
-        texts = [(name, each.TextValue) for name, each in items if each.ValueType == "TEXT"]
-        found[identifier] = (numbers, texts)
-    return found
 
 
 def of_kind(written, kind):
@@ -284,15 +254,6 @@ def test_values_that_are_missing_are_left_out(changed):
     # The first group also states what concerns the slice.
     found = values_by_region(report([changed(regions=(replace(first, **nothing),), confidence=None)]))
     assert found[f"{source.name} {first.name}"][0] == {("Number of pixels in region", ""): 0.0}
-
-
-def in_columns_of_the_first_group(found):
-    """Whether each group has its measurements in the order of the first one, as 3D Slicer's table has them.
-
-    Its columns are the measurements of the first group, and a row fills them from the left.
-    """
-    first, *others = [list(numbers) for numbers, _ in found.values()]
-    return all(each == first[: len(each)] for each in others)
 
 
 def test_measurements_that_are_missing_shift_no_others(changed, source):

@@ -13,7 +13,7 @@ from inline.dicom.write.objects import write_objects
 
 from .. import scanner
 from .conftest import read_sources, save
-from .test_objects import ALL, KNOWN, again
+from .objects import ALL, KNOWN, again
 
 NAMES = {
     "japanese": (

@@ -16,7 +16,7 @@ from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.page.feed import PageFeed
 from inline.settings import MonitorSettings
 from tests.inline.examination.phantom import ecv_of
-from tests.inline.serving.page.test_feed import final, measured, repeated
+from tests.inline.serving.page.results import final, measured, repeated
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="there is no chromium")
 

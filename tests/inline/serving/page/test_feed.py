@@ -12,13 +12,11 @@ from time import sleep
 import numpy as np
 import pytest
 
-from inline.contouring.aha import slice_reference
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
-from inline.data.series import SeriesIdentity, SlicePlace
+from inline.data.series import SeriesIdentity
 from inline.examination.examine import without_partner
-from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.replies import records
 from inline.serving.health import Checkup
@@ -26,7 +24,6 @@ from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observe
 from inline.serving.page import feed as module
 from inline.serving.page.board import MOST_RESULTS
 from inline.serving.page.feed import PageFeed
-from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
 from inline.settings import MonitorSettings
@@ -34,7 +31,7 @@ from model.polygons import ring_labels
 from model.relaxometry.parametric_map import ParametricMap
 from tests.inline.examination.phantom import ecv_of, t1_slice
 from tests.inline.serving.gated import Gated
-from tests.inline.serving.page.test_messages import NAME, result
+from tests.inline.serving.page.results import NAME, final, measured, repeated, result
 
 
 @pytest.fixture
@@ -112,20 +109,6 @@ def test_a_late_slice_reaches_the_page_although_nobody_subscribes(started, servi
         gate.open.set()
         replaced = [each for _ in found for each in reader.next("slice")["replaces"]]
         assert sorted(replaced) == sorted(late)
-
-
-def measured(post=False, **values):
-    """A slice with segments, and the pipeline that measures it at other levels."""
-    pipeline = Pipeline(None)
-    made = t1_slice(post=post, field_strength=1.5, **values)
-    septum, _ = slice_reference(made.geometry, made.insertions, made.contours)
-    made = replace(made, septum=septum)
-    return pipeline, pipeline.at_level(made, SliceLevel.MID, "position")
-
-
-def final(pipeline, result, level, session="a", study=1):
-    place = SlicePlace(result.identity, result.quantity, None, result.geometry, session)
-    return FinalLevels(study, (FinalLevel(place, level, "position 1 of 3"),), pipeline.at_level)
 
 
 def at_final_level(feed, pipeline, shown, level):
@@ -298,14 +281,6 @@ def test_ecv_replaces_the_errors_of_both_slices_of_its_pair(started):
         feed.ecv_delivered(EcvDelivery("a", ecv, 1))
         whole = reader.next("ecv", images=["map"])
         assert (whole["replaces"], whole["superseded"]) == (numbers, [])
-
-
-def repeated(result, series, *, along=0.0, **values):
-    """The same slice acquired again, some mm along its normal."""
-    moved = np.asarray(result.geometry.position) + along * result.geometry.normal
-    geometry = replace(result.geometry, position=tuple(moved))
-    identity = SeriesIdentity(series, result.identity.slice_index, "", 1000 * series)
-    return replace(result, geometry=geometry, identity=identity, **values)
 
 
 def test_a_newer_result_of_a_kind_and_position_supersedes_the_others(started):

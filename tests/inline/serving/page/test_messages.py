@@ -17,9 +17,8 @@ from inline.data.examination import (
     Registration,
 )
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
-from inline.data.results import BloodT1, Contours, SliceLevel, SliceResult
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.results import BloodT1, SliceLevel
+from inline.data.series import SeriesIdentity
 from inline.report.wording import SENTENCES
 from inline.serving.health import State, judge
 from inline.serving.page.messages import (
@@ -35,29 +34,9 @@ from inline.serving.page.messages import (
     status_message,
 )
 from inline.serving.tally import Tally
-from model.relaxometry.parametric_map import ParametricMap
+from tests.inline.serving.page.results import GEOMETRY, NAME, result
 
-NAME = "Mustermann"
 ENTRY = Entry(number=3, study=1, connection=2, replaces=[], superseded=[])
-GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (3, 4))
-
-
-def result(**values):
-    made = {
-        "identity": SeriesIdentity(1, 2, f"T1 {NAME}", 77),
-        "quantity": Quantity.T1,
-        "geometry": GEOMETRY,
-        "map": ParametricMap.of_values(np.full((3, 4), 1234.56, np.float32)),
-        "scanner_made": False,
-        "labels": np.zeros((3, 4), np.uint8),
-        "contours": Contours(
-            np.array([[1.0, 1.0], [2.0, 1.0], [1.5, 2.0]]), np.array([[0.0, 0.0], [3.0, 0.0]])
-        ),
-        "flags": (Flag.REVIEW, Flag.MISSING_IMAGES),
-        "notes": (message("the series {} is short", foreign(NAME)),),
-        "error": foreign(f"broken by {NAME}"),
-    }
-    return SliceResult(**{**made, **values})
 
 
 def made(texts=False, **values):

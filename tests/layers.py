@@ -1,0 +1,33 @@
+"""Layers of the modules, from the lowest to the highest."""
+
+LAYERS = (
+    ("model",),
+    ("inline.data",),
+    ("inline.settings",),
+    ("inline.mrd",),
+    ("inline.elements",),
+    ("inline.assembly", "inline.contouring"),
+    ("inline.reference", "inline.settings_digest"),
+    ("inline.examination",),
+    ("inline.dicom",),
+    ("inline.motion",),
+    ("inline.emit",),
+    ("inline.report",),
+    ("inline.dicom.write",),
+    ("inline.fit",),
+    ("inline.pipeline",),
+    ("inline.engine_selection",),
+    ("inline.serving",),
+    ("inline.dicom.node",),
+    ("inline.doctor",),
+    ("inline.package",),
+    ("inline.replay",),
+    ("inline.offline",),
+    ("inline.arguments", "inline.extras"),
+    ("inline",),  # the Python API
+    ("inline.cohort",),
+    ("inline.cli",),
+    ("calibration",),
+    ("bench",),
+    ("inline.__main__",),
+)
