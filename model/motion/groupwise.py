@@ -108,7 +108,8 @@ class GroupwiseRegistration:
         images = self.warped(images, coarsening)
         found = model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        weights = pixel_weights(images, found, model.misfit)
+        # Blurred images, the first of a search, mix tissues and are far apart: their B / A varies by motion.
+        weights = pixel_weights(images, found, model.misfit, prior=not stage.blur_mm)
         sums = normal_equations(
             found.polarity * _gradients(images), found, weights, CELL // coarsening, model.damping
         )
