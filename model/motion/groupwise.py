@@ -34,8 +34,8 @@ class SearchStage(NamedTuple):
     Attributes:
         window_mm: standard deviation of the window around a node.
         blur_mm: standard deviation of the blur of the images; 0 for none.
-        restored: images have their polarity restored before they are blurred. Magnitudes on both sides of
-            0 would mix to a signal that no tissue has, and that draws early images away.
+        restored: images have their polarity restored before anything else. Magnitudes on both sides of 0
+            would mix to a signal that no tissue has, and that draws early images away.
     """
 
     window_mm: float
