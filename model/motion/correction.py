@@ -20,9 +20,10 @@ from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
 
-DETECTION: Final = SearchStage(16.0, 0.0)
+DETECTION: Final = SearchStage(16.0, 0.0, restored=True)
 """Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
-Noise alone can make its step longer than ``STILL_MM`` in T1 slices at rest (docs/limits.md)."""
+Gradients of magnitudes are wrong where the polarity changes: images near the null of the wall would look as
+if they moved. Noise and model errors can make its step longer than ``STILL_MM`` (docs/limits.md)."""
 STILL_MM: Final = 0.5
 """Shift in that step up to which images count as still."""
 HEART_MM: Final = 75.0

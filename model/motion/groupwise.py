@@ -34,8 +34,8 @@ class SearchStage(NamedTuple):
     Attributes:
         window_mm: standard deviation of the window around a node.
         blur_mm: standard deviation of the blur of the images; 0 for none.
-        restored: images have their polarity restored before they are blurred. Magnitudes on both sides of
-            0 would mix to a signal that no tissue has, and that draws early images away.
+        restored: images have their polarity restored before anything else. Magnitudes on both sides of 0
+            would mix to a signal that no tissue has, and that draws early images away.
     """
 
     window_mm: float
@@ -108,7 +108,8 @@ class GroupwiseRegistration:
         images = self.warped(images, coarsening)
         found = model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        weights = pixel_weights(images, found, model.misfit)
+        # Blurred images, the first of a search, mix tissues and are far apart: their B / A varies by motion.
+        weights = pixel_weights(images, found, model.misfit, prior=not stage.blur_mm)
         sums = normal_equations(
             found.polarity * _gradients(images), found, weights, CELL // coarsening, model.damping
         )

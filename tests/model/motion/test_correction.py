@@ -10,9 +10,10 @@ from bench.motion import MovingSeries, wall_median
 from model.motion.correction import correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
+from model.synthesis.contrast_agent import ContrastAgent
 from model.synthesis.examination import simulate_slice
 
-from .phantom import T1_TIMES, T2_TIMES, molli, simulated, t2prep, tissues
+from .phantom import T1_TIMES, T2_TIMES, molli, molli_with_fat, simulated, t2prep, tissues
 
 SPACING = (1.5, 1.5)
 REST = [(0.0, 0.0)] * 8
@@ -54,6 +55,25 @@ def test_noise_of_t1_images_at_rest_is_no_motion():
         for seed in range(995000, 995008)
     ]
     assert [each.correct(each.fit()).state for each in states] == [MotionState.STILL] * 8
+
+
+@pytest.mark.parametrize("seed", [42, 44])
+def test_images_near_the_null_of_the_wall_are_no_motion(seed):
+    """Magnitudes of both sides of 0 share pixels there: half of such slices were flagged."""
+    agent = ContrastAgent(blood_t1_ms=330.0, haematocrit=0.42, ecv=0.27)
+    made = simulate_slice(seed, size=160, scheme="4(1)3(1)2", level=0.4, usual=True, agent=agent)
+    series = MovingSeries.of(made, "T1")
+    given_map = series.fit()
+    found = series.correct(given_map)
+    assert found.state is MotionState.STILL
+    assert found.parametric is given_map
+
+
+@pytest.mark.parametrize("seed", [41, 44, 47])
+def test_fat_off_resonance_is_no_motion(seed):
+    """As at 1.5 T. It made the gains of the early images 1.2 to 1.4, and slices at rest `motion-left`."""
+    images, times = molli_with_fat(seed, fat_hz=-220.0)
+    assert corrected(images, times).state is MotionState.STILL
 
 
 @pytest.mark.parametrize("seed", [0, 1])
