@@ -637,6 +637,21 @@ def test_a_segment_of_another_level_that_is_implausible_is_flagged(slices, ring_
     assert "AHA" in found.notes[-1]
 
 
+def test_a_segment_of_another_level_with_values_of_fat_is_flagged(slices, ring_engine):
+    result = Pipeline(ring_engine).process(slices[0])
+    fat = result.labels == 2
+    fat[np.flatnonzero(fat.any(axis=1))[0] + 10 :] = False  # less than half of the wall
+    values = np.select([fat, result.labels == 1], [300.0, 1500.0], default=950.0).astype(np.float32)
+    parametric = replace(result.map, values_ms=values)
+    unknown = replace(result, map=parametric, flags=(), notes=(), level=SliceLevel.UNKNOWN)
+    found = Pipeline(ring_engine).at_level(unknown, SliceLevel.BASAL, "position")
+    assert found.flags == (Flag.IMPLAUSIBLE_VALUES,)
+    assert "of AHA 1 basal anterior is 300 ms" in found.notes[-1]
+    again = Pipeline(ring_engine).at_level(found, SliceLevel.UNKNOWN, "position")
+    assert again.flags == ()
+    assert not any("fat" in note for note in again.notes)
+
+
 @pytest.mark.parametrize("fit", [True, False])
 def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring_engine, fit):
     """A sector of noise that holds a whole segment; live page and report keep its pixels without the fit."""
