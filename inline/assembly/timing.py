@@ -120,7 +120,7 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     steps may begin anywhere: slices may be interleaved. Where no counter numbers the images, there are no
     positions. The image index is not used where the images are those of several series, number by number.
     """
-    if not count or len(group.images) > count:
+    if not count:
         return []
     stated = [name for name in NUMBERING if header.values(name) == count]
     indices = {name: group.counter(name) for name in NUMBERING}

@@ -343,15 +343,18 @@ def noisy(
         )
     if noise is None or series.signed:
         return ()
-    if abs(noise.bias) < _BIASED[series.quantity] and noise.snr >= _FEWEST_SNR:
+    biased = abs(noise.bias) >= _BIASED[series.quantity]
+    if not biased and noise.snr >= _FEWEST_SNR:
         return ()
-    wrong = "long" if noise.bias > 0.0 else "short"
+    effect = f"may make {series.quantity} of magnitudes wrong by some percent"
+    if biased:
+        wrong = f"{100.0 * abs(noise.bias):.0f} % too {'long' if noise.bias > 0.0 else 'short'}"
+        effect = f"makes {series.quantity} of magnitudes some {wrong} or more"
     return (
         (
             Flag.NOISY_IMAGES,
-            f"The signal of the myocardium is only {noise.snr:.0f} times the noise, which makes "
-            f"{series.quantity} of magnitudes some {100.0 * abs(noise.bias):.0f} % too {wrong} or more: "
-            "check the coil, or acquire thicker slices or larger pixels.",
+            f"The signal of the myocardium is only {noise.snr:.0f} times the noise, which {effect}: check "
+            "the coil, or acquire thicker slices or larger pixels.",
         ),
     )
 

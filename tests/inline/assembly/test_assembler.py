@@ -2299,6 +2299,17 @@ def test_images_of_a_t1_that_was_broken_off_are_not_fitted_with_its_repetition(
         assert series.flags == ()
 
 
+@pytest.mark.parametrize(("break_s", "series"), [(9, 1), (11, 2)])
+@pytest.mark.parametrize("came", [2, 3])
+def test_ten_seconds_after_a_few_t1_images_another_acquisition_begins(came, break_s, series):
+    """Only the break shows it: their counters go on. No recovery between inversions takes as long."""
+    times = TIMES["5(3)3"]
+    images = acquired(times[:came], start=1000, counters=by_index)
+    start = 1000 + 400 * (came - 1 + break_s)
+    _, found = feed([*images, *acquired(times, start=start, value=50.0, counters=running_on)])
+    assert len(found) == series
+
+
 @pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "a break of three seconds"])
 @pytest.mark.parametrize("came", [1, 2, 3])
 def test_a_first_t1_image_that_is_fitted_twice_is_flagged(came, start):
