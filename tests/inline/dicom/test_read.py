@@ -600,7 +600,6 @@ def test_file_names_in_any_order_separate_no_acquisitions(start_ms, seed, tmp_pa
 
 @pytest.mark.parametrize("longer_ms", [2.5, 30.0])
 def test_a_second_acquisition_makes_no_other_slice_seem_short(longer_ms, tmp_path, images):
-
     def later(data, image):
         data.AcquisitionTime = data.ContentTime = f"09{data.AcquisitionTime[2:]}"
         data.InversionTime = str(float(data.InversionTime) + longer_ms)
