@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,6 +16,7 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import measure, segment_level, sixths, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
+from inline.contouring.contours import rasterise
 from inline.contouring.convention import draw
 from inline.contouring.plausibility import (
     check_values,
@@ -417,19 +418,25 @@ class Pipeline:
             measured, _ = within_tissue(parametric, result.quantity, contours)
         regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
+        checked = [*_check_values(result, parametric, contours, regions), *lost]
         # Without another one, the note of the former level gives the reason of its flag.
-        former = {sentence for _, sentence in without_values(result.regions)} if lost else ()
-        notes = (each for each in stated if each not in former)
-        checked = check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made)
-        more = dict((*checked, *lost))
+        former = {sentence for _, sentence in without_values(result.regions)} if lost else set()
+        outdated = {
+            sentence: code
+            for code, sentence in _check_values(result, parametric, contours, result.regions)
+            if sentence in stated
+        }
+        dropped = set(outdated.values()) - {code for code, _ in checked}
+        flags = (each for each in result.flags if each not in dropped)
+        notes = (each for each in stated if each not in former | outdated.keys())
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(
             found,
             regions=regions,
             reference=reference,
-            flags=tuple(dict.fromkeys((*result.flags, *more))),
-            notes=tuple(dict.fromkeys((*notes, *more.values()))),
+            flags=tuple(dict.fromkeys((*flags, *(code for code, _ in checked)))),
+            notes=tuple(dict.fromkeys((*notes, *(sentence for _, sentence in checked)))),
         )
 
     def _compared(self, result: SliceResult) -> SliceResult:
@@ -438,6 +445,17 @@ class Pipeline:
         regions, source = with_z_scores(result.regions, ranges)
         notes = (*result.notes, note) if note else result.notes
         return replace(result, regions=regions, reference=source, notes=notes)
+
+
+def _check_values(
+    result: SliceResult, parametric: ParametricMap, contours: Contours, regions: Sequence[RegionValues]
+) -> list[Finding]:
+    """Return what is implausible in the values of the regions of a result."""
+    rows, columns = parametric.values_ms.shape
+    return [
+        *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
+        *check_wall(parametric, result.quantity, rasterise(contours, (rows, columns)), regions),
+    ]
 
 
 def _check_signals(

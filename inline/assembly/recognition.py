@@ -35,6 +35,8 @@ _STAR: Final = re.compile(
     r"|(?<![a-z])gre(?![a-z]).*multi[\s_-]*+echo|multi[\s_-]*+echo.*(?<![a-z])gre(?![a-z])"
 )
 """T1* or T2*; several echoes of a gradient echo measure T2*."""
+_RHO: Final = re.compile(r"t1[\s_-]*+(?:rho|ρ)|spin[\s_-]?lock")
+"""T1rho, whose decay with the time of the spin lock has the form of T2."""
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
 _CORRECTED: Final = re.compile(r"moco|motion[\s_-]?corr")
@@ -182,6 +184,9 @@ def recognise(
         return "its image type is that of another parameter than T1 or T2"
     if scout and not sure:
         return "named as a scout or localizer"
+    of_rho = next((text for text in of_image if _RHO.search(text) or _named(text)), "")
+    if of_rho and not _named(of_rho):
+        return "named as T1rho, which is not fitted"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
     by_protocol = named is not None and deciding not in (*described, *added) and deciding in of_image
     if by_protocol and any(map(_names_no_mapping, described)):
@@ -273,7 +278,7 @@ def _names(quantity: Quantity, text: str) -> bool:
 
 def _names_of_other(text: str, words: frozenset[str], segmentation: re.Pattern[str] | None) -> frozenset[str]:
     """Return the parts of a name that are those of the map of another parameter, or of a mask."""
-    patterns = (_STAR, segmentation) if segmentation else (_STAR,)
+    patterns = (_STAR, _RHO, segmentation) if segmentation else (_STAR, _RHO)
     return words.intersection(_WORD.findall(text)).union(*(each.findall(text) for each in patterns))
 
 

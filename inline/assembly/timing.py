@@ -7,13 +7,14 @@ from itertools import islice
 from typing import Final
 
 from inline.assembly.group import NUMBERING, Group
-from inline.assembly.repetition import ascending
+from inline.assembly.image_metadata import TIME_PLACES
+from inline.assembly.repetition import SAME_MS, ascending
 from inline.assembly.times import PERHAPS_ZERO, Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.series import Quantity
-from inline.elements.vendors import ECHO_TIMES, echo_times_note
+from inline.elements.vendors import ECHO_TIMES, PLACES, echo_times_note
 from inline.mrd.header import MeasurementHeader
 
 _USER_TIME: Final = 7
@@ -119,7 +120,7 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     steps may begin anywhere: slices may be interleaved. Where no counter numbers the images, there are no
     positions. The image index is not used where the images are those of several series, number by number.
     """
-    if not count or len(group.images) > count:
+    if not count:
         return []
     stated = [name for name in NUMBERING if header.values(name) == count]
     indices = {name: group.counter(name) for name in NUMBERING}
@@ -157,7 +158,7 @@ def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Millise
     findings = _unit(own, name)
     without = [place for place, time in enumerate(own.ms) if time is None]
     if not without:
-        return own.ms, [*findings, *_other_times(own, from_list, name)]
+        return own.ms, [*findings, *_other_times(own, from_list, name), *_contradicting(group, own, name)]
     said = _some(
         message("image {} ({})", group.images[place].header.image_index, _said(group.stated[place]))
         for place in without
@@ -185,6 +186,34 @@ def _other_times(own: Times, from_list: Times, name: str) -> list[Remark]:
         "those of the images were taken."
     )
     return [(None, note)]
+
+
+def _contradicting(group: Group, own: Times, name: str) -> list[Remark]:
+    """Return a remark on a place at which the images state other times than those that are taken.
+
+    The heartbeat parts measured inversion times from those of the protocol, but not the shortest one, nor
+    preparation times: where these differ, one place is wrong. Vendors' elements may count from another moment
+    and are not compared, nor are places with fewer different times: one for each inversion, for example.
+    """
+    vendors = {place.name for place in PLACES}
+    for place in TIME_PLACES[group.quantity]:
+        stated = [each.places.get(group.quantity, {}).get(place) for each in group.metadata]
+        there = in_ms(stated, group.quantity)
+        if place in vendors or None in there.ms or _different(there.ms) < _different(own.ms):
+            continue
+        pairs = sorted(zip(own.known, there.known, strict=True))
+        differing = [pair for pair in pairs if not _agree(pair[:1], pair[1:])]
+        if not differing:
+            continue
+        fixed = pairs[:1] if group.quantity is Quantity.T1 else pairs
+        wrong = any(abs(theirs - ms) > SAME_MS[group.quantity] for ms, theirs in fixed)
+        ms, theirs = differing[0]
+        note = (
+            f"The images state other {name} times at {place}, such as {theirs:g} ms for {ms:g} ms, which "
+            "were not taken: check which are right."
+        )
+        return [(Flag.UNREADABLE_TIMES if wrong else None, note)]
+    return []
 
 
 def _alike_note(group: Group, name: str, taken: str) -> str:

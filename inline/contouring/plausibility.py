@@ -66,7 +66,7 @@ _BIASED_PART: Final = {Quantity.T1: 0.025, Quantity.T2: 0.05}
 _CLEAN_PART: Final = 12.0
 """SNR from which a part has no such bias."""
 _FEWEST_PIXELS: Final = 20
-"""Pixels of a part from which its noise is estimated."""
+"""Pixels of a part from which its noise is estimated, and its median judged."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -181,9 +181,10 @@ def check_wall(
     labels: NDArray[np.uint8],
     regions: Sequence[RegionValues],
 ) -> list[tuple[Flag, str]]:
-    """Return the flag of a wall whose values are those of fat or fluid, with a sentence.
+    """Return the flag of a wall, or of parts of it, whose values are those of fat or fluid, with a sentence.
 
-    A network that takes a small apex for the cavity takes the fat around it for the wall.
+    A network that takes a small apex for the cavity takes the fat around it for the wall, and one that takes
+    a lesion for the cavity the fat beside it.
 
     Args:
         parametric: the map.
@@ -192,23 +193,37 @@ def check_wall(
         regions: values of the myocardium, the whole ring first; none where there is no contour.
     """
     cavity = parametric.values_ms[(labels == 1) & ~unsure(parametric)]
-    if not regions or regions[0].median is None or not len(cavity):
+    if not regions or not len(cavity):
         return []
-    wall, blood = regions[0].median, float(np.median(cavity))
+    blood = float(np.median(cavity))
     low, high = TISSUE_MS[quantity]
-    if quantity is Quantity.T1:
-        wrong = wall < _SHORTEST_NATIVE_MS and blood >= _NATIVE_CAVITY_MS
-    else:
-        wrong = wall > _LONGEST_T2_MS or wall >= blood
-    if not wrong or not low <= wall <= high:
+    wrong = {
+        each.name: each.median
+        for each in regions
+        if each.median is not None
+        and (each is regions[0] or each.pixels >= _FEWEST_PIXELS)
+        and low <= each.median <= high
+        and _as_of_fat(each.median, blood, quantity)
+    }
+    if not wrong:
         return []
+    if "global" in wrong:
+        wrong = {"the wall": wrong["global"]}
+    named = " and ".join(f"of {name} is {median:.4g} ms" for name, median in wrong.items())
     return [
         (
             Flag.IMPLAUSIBLE_VALUES,
-            f"Median {quantity} of the wall is {wall:.4g} ms beside a cavity of {blood:.4g} ms, as of fat or "
+            f"Median {quantity} {named} beside a cavity of {blood:.4g} ms, as of fat or "
             "fluid: check on the map whether the contours surround the left ventricle.",
         )
     ]
+
+
+def _as_of_fat(wall_ms: float, blood_ms: float, quantity: Quantity) -> bool:
+    """Return whether a wall, or a part of it, beside blood has the T1 or T2 of fat or fluid."""
+    if quantity is Quantity.T1:
+        return wall_ms < _SHORTEST_NATIVE_MS and blood_ms >= _NATIVE_CAVITY_MS
+    return wall_ms > _LONGEST_T2_MS or wall_ms >= blood_ms
 
 
 def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool = False) -> bool:
@@ -328,15 +343,18 @@ def noisy(
         )
     if noise is None or series.signed:
         return ()
-    if abs(noise.bias) < _BIASED[series.quantity] and noise.snr >= _FEWEST_SNR:
+    biased = abs(noise.bias) >= _BIASED[series.quantity]
+    if not biased and noise.snr >= _FEWEST_SNR:
         return ()
-    wrong = "long" if noise.bias > 0.0 else "short"
+    effect = f"may make {series.quantity} of magnitudes wrong by some percent"
+    if biased:
+        wrong = f"{100.0 * abs(noise.bias):.0f} % too {'long' if noise.bias > 0.0 else 'short'}"
+        effect = f"makes {series.quantity} of magnitudes some {wrong} or more"
     return (
         (
             Flag.NOISY_IMAGES,
-            f"The signal of the myocardium is only {noise.snr:.0f} times the noise, which makes "
-            f"{series.quantity} of magnitudes some {100.0 * abs(noise.bias):.0f} % too {wrong} or more: "
-            "check the coil, or acquire thicker slices or larger pixels.",
+            f"The signal of the myocardium is only {noise.snr:.0f} times the noise, which {effect}: check "
+            "the coil, or acquire thicker slices or larger pixels.",
         ),
     )
 

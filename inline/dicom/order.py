@@ -229,7 +229,7 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
         if place in repeated:
             began, run, fewest = place, [], FEWEST[Quantity.T1]
         if time is not None and time.place.quantity is Quantity.T1:
-            near = place > 0 and _break_s(timed[place - 1][0], frame) < BREAK_S
+            near = _break_s(timed[place - 1][0], frame) < BREAK_S
             equal = bool(run) and abs(time.ms - run[0]) <= ROUNDING_MS
             same = (equal and _differ(run)) or (bool(run) and first_again(run, time.ms, near=near))
             if len(run) >= fewest and same:

@@ -40,7 +40,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "thin-wall": "The wall is thin: blood or fat may reach the values.",
     "missing-images": "Images of the series are missing: the map, if there is one, is fitted from the rest.",
     "contradictory-geometry": "Headers, or insertion points and directions, contradict each other.",
-    "unreadable-times": "Times of some images could not be read.",
+    "unreadable-times": "Times of some images could not be read, or contradict each other.",
     "converted-unit": "Times or values were converted to milliseconds.",
     "non-finite-pixels": "Some pixels are not numbers; they have no value.",
     "no-orientation": "The image headers state no directions: level and segments may be missing.",

@@ -84,10 +84,9 @@ def molli_noise(
     restored = np.where(negative, -images[:, fitted], images[:, fitted])
     residuals = restored / a - (1.0 - b / a * np.exp(-times_ms[:, None] / apparent))
     sigma = _standard_deviation(residuals, parameters=3)
-    if (odd := _odd_image(residuals)) is not None:
+    odd = _odd_image(residuals)
+    if odd is not None or signed or sigma * clean <= 1.0:
         return Noise(1.0 / max(sigma, _SMALLEST), 0.0, odd)
-    if signed or sigma * clean <= 1.0:
-        return _noise(sigma)
     signal = 1.0 - float(np.median(b / a)) * np.exp(-times_ms / float(np.median(apparent)))
     magnitude, channel = _draws(signal, sigma)
     biased, fair = fit_molli(magnitude, times_ms), fit_molli(channel, times_ms, signed=True)

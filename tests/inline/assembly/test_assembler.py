@@ -768,6 +768,58 @@ def test_the_place_of_times_is_the_same_in_any_order(metas, expected, order):
     assert only.series.times_ms.tolist() == sorted(expected)
 
 
+_T1_TIMES, _T2_TIMES = TIMES["5(3)3"], (0, 25, 55)
+
+
+@pytest.mark.parametrize(
+    ("times", "taken", "other", "said", "flagged"),
+    [
+        (_T1_TIMES, "GADGETRON_TI", lambda ms: {"InversionTime": ms + 300}, "InversionTime", True),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms - 60}, "TI", True),
+        (_T1_TIMES, "InversionTime", lambda ms: mini_head(ms + 300), "IceMiniHead", True),
+        (_T1_TIMES, "InversionTime", lambda ms: {"ImageComments": f"TI {ms + 150} ms"}, "comment", True),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 17}, "TI", False),
+        # The protocol's heartbeat of 1000 ms, and one of 850.
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms - 150 * (ms // 1000)}, "TI", False),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 2 * ms}, "GADGETRON_T2Prep", True),
+        (_T2_TIMES, "T2PrepTime", lambda ms: {"GADGETRON_T2Prep": ms + 10}, "GADGETRON_T2Prep", True),
+    ],
+)
+def test_places_that_contradict_each_other(times, taken, other, said, flagged):
+    metas = [{"SeriesDescription": "heart", taken: ms, **other(ms)} for ms in times]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(metas)], counted(len(times)))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ((Flag.UNREADABLE_TIMES,) if flagged else ())
+    (note,) = only.notes
+    assert f"at {said}, such as" in note
+
+
+@pytest.mark.parametrize(
+    ("times", "taken", "other"),
+    [
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms / 1000}),  # seconds
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": f"{ms / 1000} s"}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": 1000 * ms}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": 1.004 * ms + 1}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": 300}),  # that of the protocol
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": 100 + 80 * (_T1_TIMES.index(ms) > 4)}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 300} if ms > 200 else {}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"T2PrepDuration": 0}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": ms + 1}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": ms / 1000}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": 40}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: echo(1.1 + 30 * ms)),
+    ],
+)
+def test_places_that_may_all_be_right(times, taken, other):
+    metas = [
+        {"SeriesDescription": "T2map" if 0 in times else "MOLLI", taken: ms, **other(ms)} for ms in times
+    ]
+    _, (only,) = feed([image(k + 1.0, each, set=k) for k, each in enumerate(metas)], counted(len(times)))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert (only.flags, only.notes) == ((), ())
+
+
 @pytest.mark.parametrize("elsewhere", [mini_head, lambda ms: {"ImageComments": f"TI {ms} ms"}])
 def test_two_variants_of_each_image_make_one_series_though_one_has_more_times(elsewhere):
     variants = [
@@ -2283,6 +2335,17 @@ def test_images_of_a_t1_that_was_broken_off_are_not_fitted_with_its_repetition(
         assert series.series.times_ms.tolist() == sorted(again)
         assert series.series.images.min() == 50.0
         assert series.flags == ()
+
+
+@pytest.mark.parametrize(("break_s", "series"), [(9, 1), (11, 2)])
+@pytest.mark.parametrize("came", [2, 3])
+def test_ten_seconds_after_a_few_t1_images_another_acquisition_begins(came, break_s, series):
+    """Only the break shows it: their counters go on. No recovery between inversions takes as long."""
+    times = TIMES["5(3)3"]
+    images = acquired(times[:came], start=1000, counters=by_index)
+    start = 1000 + 400 * (came - 1 + break_s)
+    _, found = feed([*images, *acquired(times, start=start, value=50.0, counters=running_on)])
+    assert len(found) == series
 
 
 @pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "a break of three seconds"])

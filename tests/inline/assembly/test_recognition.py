@@ -95,6 +95,25 @@ def test_several_echoes_of_a_gradient_echo_are_t2_star(name):
         assert kind(other, ORIGINAL).quantity is Quantity.T2
 
 
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("types", [ORIGINAL, DERIVED, ()])
+@pytest.mark.parametrize(
+    "name", ["T1rho_map_mid", "T1-RHO SAX", "T1 rho", "SAX_T1_Rho", "T1ρ map", "T1Ρ", "Spin-lock prep SAX"]
+)
+def test_t1rho_is_not_fitted(name, types, timed):
+    assert isinstance(kind(name, types, timed=timed), str)
+    found = recognise(own=("SAX",), measurement=(name,), timed=True, listed=False)
+    assert not isinstance(found, str)
+    assert isinstance(recognise(measurement=(name,), timed=timed, listed=True), str)
+
+
+def test_a_name_of_the_image_goes_before_t1rho_of_its_protocol():
+    found = recognise(own=("T2map",), protocols=("T1rho",), timed=True, listed=False)
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, Quantity.T2)
+    found = recognise(own=("T1rho",), protocols=("T2map",), timed=True, listed=False)
+    assert found == "named as T1rho, which is not fitted"
+
+
 def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
     assert kind("SAX_T1map_MOCO", DERIVED).kind is ImageKind.PERHAPS_MAP
     assert kind("MOLLI_T1map").kind is ImageKind.PERHAPS_MAP

@@ -154,6 +154,43 @@ def test_a_wall_of_fat_is_implausible(quantity, wall, cavity, wrong):
         assert f"{cavity:.0f} ms" in sentence
 
 
+@pytest.mark.parametrize(
+    ("quantity", "ring", "part", "cavity", "pixels", "wrong"),
+    [
+        (Quantity.T1, 930.0, 289.0, 1560.0, 42, True),
+        (Quantity.T1, 930.0, 289.0, 1560.0, 19, False),  # a few pixels decide nothing
+        (Quantity.T1, 930.0, 520.0, 1560.0, 42, False),
+        (Quantity.T1, 430.0, 289.0, 330.0, 42, False),  # a scar after contrast agent
+        (Quantity.T1, 930.0, None, 1560.0, 0, False),
+        (Quantity.T2, 52.0, 95.0, 180.0, 42, True),
+        (Quantity.T2, 52.0, 72.0, 180.0, 42, False),  # oedema
+    ],
+)
+def test_a_part_of_fat_is_implausible_and_named(quantity, ring, part, cavity, pixels, wrong):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:24, 8:24], labels[12:20, 12:20] = 2, 1
+    inferolateral = replace(region(part, "AHA 11 mid inferolateral"), pixels=pixels)
+    found = check_wall(
+        made(np.where(labels == 1, cavity, ring)),
+        quantity,
+        labels,
+        [region(ring), region(ring, "AHA 7 mid anterior"), inferolateral],
+    )
+    assert [flag for flag, _ in found] == [Flag.IMPLAUSIBLE_VALUES] * wrong
+    for _, sentence in found:
+        assert f"Median {quantity} of AHA 11 mid inferolateral is {part:.0f} ms beside a cavity" in sentence
+        assert "AHA 7" not in sentence
+
+
+def test_a_small_ring_of_fat_is_judged_and_named_alone():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:24, 8:24], labels[12:20, 12:20] = 2, 1
+    regions = [replace(region(320.0), pixels=12), region(310.0, "AHA 13 apical anterior")]
+    ((_, sentence),) = check_wall(made(np.where(labels == 1, 1500, 320)), Quantity.T1, labels, regions)
+    assert "of the wall is 320 ms" in sentence
+    assert "AHA" not in sentence
+
+
 def test_no_wall_or_no_certain_cavity_is_no_fat():
     labels = np.ones(SHAPE, np.uint8)
     assert check_wall(made(95.0), Quantity.T2, labels, ()) == []
@@ -277,7 +314,9 @@ def test_much_noise_is_flagged_where_its_biases_cancel_too():
     wall = molli_noise(made.images[:, labels == 2], made.times_ms)
     assert wall.snr < 8.0
     assert abs(wall.bias) < 0.012
-    assert [flag for flag, _ in noisy(made, labels)] == [Flag.NOISY_IMAGES]
+    ((flag, sentence),) = noisy(made, labels)
+    assert flag is Flag.NOISY_IMAGES
+    assert "may make T1 of magnitudes wrong by some percent" in sentence
 
 
 @pytest.mark.parametrize("quantity", Quantity)

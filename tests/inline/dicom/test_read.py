@@ -598,12 +598,11 @@ def test_file_names_in_any_order_separate_no_acquisitions(start_ms, seed, tmp_pa
     assert Flag.DUPLICATE_IMAGES in series.flags
 
 
-def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
-    """Its inversion times are 2.5 ms longer."""
-
+@pytest.mark.parametrize("longer_ms", [2.5, 30.0])
+def test_a_second_acquisition_makes_no_other_slice_seem_short(longer_ms, tmp_path, images):
     def later(data, image):
         data.AcquisitionTime = data.ContentTime = f"09{data.AcquisitionTime[2:]}"
-        data.InversionTime = str(float(data.InversionTime) + 2.5)
+        data.InversionTime = str(float(data.InversionTime) + longer_ms)
         data.InstanceNumber += 8
         data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
 
@@ -613,6 +612,22 @@ def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
     found = only(tmp_path).series
     assert [len(each.series.times_ms) for each in found] == [8, 8, 8]
     assert [each.flags for each in found] == [(), (), ()]
+
+
+def test_a_second_inversion_30_ms_later_begins_no_acquisition(tmp_path, images):
+    """Without a break of ten seconds: the last image then lacks, which the number of the others shows."""
+    members = sorted(of_slice(images), key=lambda each: each.header.acquisition_time_stamp)
+
+    def scheme(data, image):
+        at = next(k for k, each in enumerate(members) if each is image)
+        data.InversionTime = str((100, 1000, 1900, 2800, 3700, 130, 1030, 1930)[at])
+
+    writer.classic(tmp_path, members[:7], "siemens", study="2.25.1", changes=scheme)
+    (tmp_path / "other").mkdir()
+    writer.classic(tmp_path / "other", of_slice(images, slice_=1), "siemens", study="2.25.1")
+    short, whole = only(tmp_path).series
+    assert [len(each.series.times_ms) for each in (short, whole)] == [7, 8]
+    assert (short.flags, whole.flags) == ((Flag.MISSING_IMAGES,), ())
 
 
 def broken_off(folder, members, came, *, pause_s):
