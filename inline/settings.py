@@ -421,8 +421,7 @@ def load_settings(file: str | Path | None = None, **command_line: Any) -> Settin
         environment = EnvSettingsSource(_Environment)()
     except SettingsError as error:
         raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
-    environment = _with_paths_from(Path.cwd(), environment)
-    stated = _with_paths_from(file.absolute().parent, _read(file)) if file else {}
+    stated = _read(file) if file else {}
     # Numbers and truth values of variables are texts.
     wrong = (
         _mistyped(stated, (bool, str))
@@ -481,9 +480,11 @@ def _misspelt_variables() -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """Return what a settings file states, with its relative paths taken from its folder."""
     try:
         # Windows editors put a byte order mark in front.
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return _with_paths_from(file.absolute().parent, content)
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
