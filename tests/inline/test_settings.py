@@ -259,6 +259,13 @@ def test_a_current_folder_that_is_gone_matters_for_relative_names_alone(tmp_path
         load_settings("s.toml")
 
 
+@pytest.mark.parametrize("name", ["weights", "reference.file", "dicom.spool", "dicom.tls_ca"])
+def test_an_empty_path_is_no_folder(name, tmp_path):
+    (tmp_path / "s.toml").write_text(f'{name} = ""')
+    with pytest.raises(ConfigurationError, match=rf"{re.escape(name)}: .* leave the setting out"):
+        load_settings(tmp_path / "s.toml")
+
+
 def test_a_section_that_is_none_is_named_when_the_command_line_states_it_too(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("server = 5\nemit = 'no'\n")
