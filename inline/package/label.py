@@ -263,7 +263,7 @@ def _parameters(settings: Settings) -> list[Parameter]:
             ),
             minimum=0.0,
             maximum=100.0 * HAEMATOCRIT[1],
-            default=_in_steps("100 ecv.haematocrit", round(100.0 * (settings.ecv.haematocrit or 0.0), 6)),
+            default=0.0,  # that of the settings is not that of the next patient
             unit=percent,
         ),
         BooleanParameter(

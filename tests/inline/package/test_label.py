@@ -92,9 +92,9 @@ OWN = {
     "assembly": {"motion": "both"},
     "mapping": {"t1_scale": 1.02},
     "contours": {"endo_offset_mm": 1.8, "epi_offset_mm": 0.4},
-    "ecv": {"haematocrit": 0.425, "synthetic": True},
+    "ecv": {"synthetic": True},
 }
-"""Every parameter is not at its default."""
+"""Every parameter is not at its default, but for that of a patient."""
 
 
 def test_the_defaults_are_the_settings_of_the_site():
@@ -107,6 +107,11 @@ def test_the_defaults_are_the_settings_of_the_site():
         assert with_parameters(Settings(), sent) == (own, [])
     (factor,) = (each for each in made.parameters if each.id == "t1Scale")
     assert [each.id for each in factor.values] == ["1", "1.0365", "1.02"]
+
+
+def test_a_haematocrit_of_the_settings_is_not_that_of_the_next_patient():
+    own = Settings.model_validate({"ecv": {"haematocrit": 0.42}})
+    assert make_label("site", "1.2.3", own).defaults()["haematocritPercent"] == 0.0
 
 
 @pytest.mark.parametrize("offset", [1.83, -0.25])
