@@ -121,6 +121,18 @@ def test_a_setting_between_the_steps_of_a_host_is_refused_and_not_rounded(offset
         make_label("site", "1.2.3", own)
 
 
+def test_a_budget_between_milliseconds_is_refused_and_a_factor_keeps_its_digits():
+    for budget_ms in (2500.5, 0.4):
+        own = Settings.model_validate({"budget_ms": budget_ms})
+        with pytest.raises(PackageError, match=rf"budget_ms = {budget_ms} .* steps of 1; round it"):
+            make_label("site", "1.2.3", own)
+    for factor in (1.0123456789012, 1.0365000000000002):
+        own = Settings.model_validate({"mapping": {"t1_scale": factor}})
+        defaults = make_label("site", "1.2.3", own).defaults()
+        del defaults["config"]
+        assert with_parameters(Settings(), defaults) == (own, [])
+
+
 def other(parameter):
     """A value that is not the default."""
     if isinstance(parameter, ChoiceParameter):
