@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyNetwork,
@@ -56,7 +57,14 @@ def _check_ae_title(title: str) -> str:
     return title
 
 
+def _check_path(value: object) -> object:
+    if value == "":  # else the folder that relative paths are taken from
+        raise ValueError("the path is empty; leave the setting out for none")
+    return value
+
+
 _AETitle = Annotated[str, AfterValidator(_check_ae_title)]
+_Path = Annotated[Path, BeforeValidator(_check_path)]
 
 
 class _Frozen(BaseModel):
@@ -168,7 +176,7 @@ class ReferenceSettings(_Frozen):
         file: TOML file of the site's normal values (``docs/ranges.md``); None for none, and no z-scores.
     """
 
-    file: Path | None = None
+    file: _Path | None = None
 
 
 class ServerSettings(_Frozen):
@@ -263,7 +271,7 @@ class EmitSettings(_Frozen):
     report: bool = False
     uncertainty: bool = False
     zmq: str = ""
-    zmq_keys: Path | None = None
+    zmq_keys: _Path | None = None
     zmq_insecure: bool = False
 
 
@@ -332,7 +340,7 @@ class DicomSettings(_Frozen):
     peers: tuple[IPvAnyNetwork, ...] = ()
     associations: int = Field(8, ge=1, le=1000)
     object_bytes: int = Field(1 << 28, ge=1 << 20)
-    spool: Path | None = None
+    spool: _Path | None = None
     spool_bytes: int = Field(20 << 30, ge=1 << 20)
     free_bytes: int = Field(1 << 30, ge=0)
     idle_s: float = Field(5.0, gt=0, le=_DAY_S)
@@ -342,9 +350,9 @@ class DicomSettings(_Frozen):
     retry_s: float = Field(5.0, gt=0, le=_DAY_S)
     retry_most_s: float = Field(300.0, gt=0, le=_DAY_S)
     commitment_s: float = Field(3600.0, gt=0, le=_DAY_S)
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_ca: Path | None = None
+    tls_certificate: _Path | None = None
+    tls_key: _Path | None = None
+    tls_ca: _Path | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -383,7 +391,7 @@ class Settings(_Frozen):
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)
     review_below: float = Field(0.84, ge=0, le=1)
-    weights: Path | None = None
+    weights: _Path | None = None
 
 
 class _Environment(Settings, BaseSettings):
@@ -421,8 +429,7 @@ def load_settings(file: str | Path | None = None, **command_line: Any) -> Settin
         environment = EnvSettingsSource(_Environment)()
     except SettingsError as error:
         raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
-    environment = _with_paths_from(Path.cwd(), environment)
-    stated = _with_paths_from(file.absolute().parent, _read(file)) if file else {}
+    stated = _read(file) if file else {}
     # Numbers and truth values of variables are texts.
     wrong = (
         _mistyped(stated, (bool, str))
@@ -481,9 +488,11 @@ def _misspelt_variables() -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """Return what a settings file states, with its relative paths taken from its folder."""
     try:
         # Windows editors put a byte order mark in front.
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return _with_paths_from(file.absolute().parent, content)
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
@@ -499,7 +508,7 @@ def _with_paths_from(
     made = dict(content)
     for name, field in model.model_fields.items():
         value, kind = made.get(name), field.annotation
-        if kind == Path | None and isinstance(value, str):
+        if kind == _Path | None and isinstance(value, str) and value:
             made[name] = str(folder / value)
         elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
             made[name] = _with_paths_from(folder, value, kind)

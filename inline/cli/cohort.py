@@ -99,7 +99,7 @@ def cohort(
 
 def _settings(file: Path | None, engine: str | None) -> Settings:
     settings = load_settings(file, engine=engine)
-    # Workers have another current folder.
+    # Workers have another current folder than the one that paths of the environment mean.
     weights, ranges = (each and each.absolute() for each in (settings.weights, settings.reference.file))
     reference = settings.reference.model_copy(update={"file": ranges})
     return settings.model_copy(update={"weights": weights, "reference": reference})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,7 @@ def dicom_node(
             engine=engine,
             dicom={"host": host, "port": port, "ae_title": ae_title, "spool": spool},
         )
+        _check_place(settings.dicom.spool, settings_file or os.environ.get("MYOSTREAM_SETTINGS"))
         silence_libraries()
         with log_to_stderr(settings.log, verbose=verbose):
             manager = ServiceManager()
@@ -66,6 +68,24 @@ def dicom_node(
                 node.serve()
             _log.info("stopped by %s", signals.came)
             leave_hanging_threads()
+
+
+def _check_place(spool: Path | None, settings_file: Path | str | None) -> None:
+    """Refuse a spool beside the settings file where the current folder has another one of the same name.
+
+    Earlier versions took a relative path from there; what waits in that one would stay there.
+    """
+    from inline.dicom.node.store import DATABASE
+
+    if spool is None or not settings_file:
+        return
+    beside = Path(settings_file).absolute().parent
+    earlier = spool.relative_to(beside) if spool.is_relative_to(beside) else spool
+    if (earlier / DATABASE).exists() and not (spool.exists() and spool.samefile(earlier)):
+        raise ConfigurationError(
+            f"dicom.spool is {spool}, beside the settings file, but the current folder has the spool "
+            f"{earlier.absolute()}; to go on with that, state its full path in dicom.spool, else remove it"
+        )
 
 
 def dicom_queue(

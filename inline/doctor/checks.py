@@ -22,6 +22,7 @@ def check_host(settings: Settings) -> Iterator[Finding]:
         ("ports", partial(network.ports, settings)),
         ("Gadgetron", network.gadgetron),
         ("DICOM", partial(network.destinations, dicom.destinations, dicom.ae_title)),
+        ("reference ranges", partial(computing.reference_ranges, settings)),
         ("engines", partial(computing.engines, settings)),
     ]
     for part, check in checks:

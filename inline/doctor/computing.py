@@ -1,4 +1,4 @@
-"""Checks of what computes: weights, calibration, GPU, engines."""
+"""Checks of what computes: weights, calibration, reference ranges, GPU, engines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from inline.contouring.confidence import Reviewer
 from inline.data.errors import ConfigurationError
+from inline.data.plural import counted
 from inline.doctor.finding import Finding, good, problem, warning
 from inline.engine_selection import load_engine, preferred, reference_of, weights_of
+from inline.reference import ReferenceRanges
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.self_test import Reference, run_self_test
@@ -34,6 +36,18 @@ def gpu() -> Iterator[Finding]:
     except (ImportError, RuntimeError) as error:
         advice = "install a torch with CUDA, or a newer driver; the network runs on the CPU meanwhile"
         yield warning("GPU", str(error), advice)
+
+
+def reference_ranges(settings: Settings) -> Iterator[Finding]:
+    """Yield the reference ranges of the settings; nothing where there is no file of them."""
+    if (file := settings.reference.file) is None:
+        return
+    try:
+        ranges = ReferenceRanges.load(file).ranges
+    except ConfigurationError as error:
+        yield problem("reference ranges", str(error), "correct reference.file in the settings, or that file")
+        return
+    yield good("reference ranges", f"{counted(len(ranges), 'range')} in {file}")
 
 
 def engines(settings: Settings) -> Iterator[Finding]:

@@ -161,7 +161,7 @@ def _reconstruction() -> Reconstruction:
 def _parameters(settings: Settings) -> list[Parameter]:
     millimetres, percent = Unit(en="mm"), Unit(en="%")
     factors = {"1": "1: as fitted", "1.0365": "1.0365: as maps of Siemens"}
-    t1_scale = f"{settings.mapping.t1_scale:.12g}"
+    t1_scale = repr(settings.mapping.t1_scale).removesuffix(".0")  # all digits
     factors.setdefault(t1_scale, f"{t1_scale}: of this site")
     offset = "Contour convention: distance of the contour from the {} border of the wall, positive into it."
     return [
@@ -178,7 +178,7 @@ def _parameters(settings: Settings) -> list[Parameter]:
             information=Words(en="From the last image of a slice on; then the result goes out unfinished."),
             minimum=1,
             maximum=3_600_000,
-            default=round(settings.budget_ms),
+            default=int(_in_steps("budget_ms", settings.budget_ms, 1)),
             unit=Unit(en="ms"),
         ),
         ChoiceParameter(
@@ -263,7 +263,7 @@ def _parameters(settings: Settings) -> list[Parameter]:
             ),
             minimum=0.0,
             maximum=100.0 * HAEMATOCRIT[1],
-            default=_in_steps("100 ecv.haematocrit", round(100.0 * (settings.ecv.haematocrit or 0.0), 6)),
+            default=0.0,  # that of the settings is not that of the next patient
             unit=percent,
         ),
         BooleanParameter(
@@ -275,12 +275,12 @@ def _parameters(settings: Settings) -> list[Parameter]:
     ]
 
 
-def _in_steps(name: str, value: float) -> float:
+def _in_steps(name: str, value: float, step: Decimal | int = STEP) -> float:
     """Return a setting as a default; a rounded one would make other values than the site's."""
-    if Decimal(repr(value)) % STEP:
+    if Decimal(repr(value)) % step:
         raise PackageError(
-            f"{name} = {value!r} cannot be in a label, whose numbers have steps of {STEP}; round it in the "
-            "settings file, before reference ranges are made"
+            f"{name} = {value!r} cannot be in a label, where it has steps of {step}; round it in the "
+            "settings file"
         )
     return value
 

@@ -34,7 +34,9 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 CONFIGURATION_KEYS: Final = ("customconfig", "config")
 """Names beside them that state the configuration of the connection (:mod:`inline.serving.dialogue`)."""
 OF_PATIENT: Final = frozenset({"haematocrit", "haematocrit_percent"})
-"""Parameters of one patient: where one cannot be used, that of the settings, for all, must not stand in."""
+"""Parameters of one patient: where one cannot be used, that of the settings, for all, must not stand in.
+One that is sent is meant to replace that of all.
+"""
 _PERCENT: Final = "haematocrit_percent"
 """OpenRecon has numbers in steps of 0.1 and none that is empty: percent, and 0 for not known."""
 _NAMES: Final = {name.replace("_", ""): name for name in PARAMETERS}
@@ -136,9 +138,9 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
 
 
 def own_parameters(settings: Settings) -> dict[str, object]:
-    """Return the parameters whose settings are not the defaults, by name, with their values."""
+    """Return the parameters, but for those of a patient, whose settings are not the defaults: name, value."""
     usual, own = _values(Settings()), _values(settings)
-    return {name: value for name, value in own.items() if name != _PERCENT and value != usual[name]}
+    return {name: value for name, value in own.items() if name not in OF_PATIENT and value != usual[name]}
 
 
 def overridden(own: Settings, settings: Settings, names: Iterable[str]) -> list[str]:
@@ -147,14 +149,14 @@ def overridden(own: Settings, settings: Settings, names: Iterable[str]) -> list[
     Args:
         own: settings of the program; those that are not the defaults count as set by the site.
         settings: of the connection, with the parameters.
-        names: of the parameters, as in :data:`PARAMETERS`. One of a patient is meant to replace that of all.
+        names: of the parameters, as in :data:`PARAMETERS`.
     """
     site, now = own_parameters(own), _values(settings)
     return [
         f"parameter {name} {_plain(now[name])} replaces {'.'.join(PARAMETERS[name])} = {_plain(site[name])}, "
         "which is set on this server"
         for name in names
-        if name in site and name not in OF_PATIENT and now[name] != site[name]
+        if name in site and now[name] != site[name]
     ]
 
 

@@ -65,13 +65,14 @@ def figure(
 def draw_outlines(axes: Any, labels: NDArray[np.uint8], *, style: str = "solid", width: float = 1.0) -> None:
     """Draw the borders of labels ``(rows, columns)``: LV cavity, and cavity with myocardium.
 
-    The steps of the pixels are smoothed, which moves the border of a disc with a radius of 5 pixels
-    by 0.06 pixels.
+    The steps of the pixels are smoothed. An outline has the area of its mask.
     """
     for mask, colour in ((labels == 1, _ENDO), (labels > 0, _EPI)):
-        smooth = gaussian_filter(mask.astype(float), _SMOOTHED_PIXELS)
-        if smooth.max() > 0.5:
-            axes.contour(smooth, [0.5], colors=[colour], linestyles=style, linewidths=width)
+        if 0 < (pixels := np.count_nonzero(mask)) < mask.size:
+            smooth = gaussian_filter(mask.astype(float), _SMOOTHED_PIXELS)
+            # The level that as many pixels exceed; at one half small masks would shrink or vanish.
+            level = np.quantile(smooth, 1.0 - pixels / mask.size, method="midpoint")
+            axes.contour(smooth, [level], colors=[colour], linestyles=style, linewidths=width)
 
 
 def best_median_worst(

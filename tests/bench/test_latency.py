@@ -9,6 +9,7 @@ import pytest
 from bench import latency
 from bench.latency import OUTSIDE, NoResultError, Slice, run_session, show, slowest, summary
 from bench.latency import _Replies as Replies
+from bench.reproduce import RESULTS
 from bench.watched import make_stream
 from inline.data.errors import MyostreamError
 from inline.mrd.messages import Close
@@ -59,6 +60,11 @@ def test_slices_are_drawn_by_the_numbers_of_the_printout(monkeypatch, capsys):
         assert curves["latency"] == ([1, 2, 3, 5, 6, 7], [80, 90, 131, 70, 70, 70])
         assert (curves["p50"], curves["p99"]) == (75.0, pytest.approx(128.95))
     assert "slowest: slice 3 (T1), 131.0 ms" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_results_in_the_repository_can_be_shown(tmp_path):
+    show(json.loads((RESULTS / "latency.json").read_text()), None, tmp_path / "latency.png")
+    assert (tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
 
 
 def session(slices, engine=None, budget_ms=60_000.0, **settings):

@@ -244,7 +244,26 @@ def test_relative_paths_lie_beside_the_file_and_those_of_the_environment_in_the_
     assert made.reference.file == etc / "../ranges.toml"
     node = made.dicom
     assert (node.tls_certificate, node.tls_key, node.tls_ca) == (etc / "a.pem", etc / "b.pem", etc / "c.pem")
-    assert node.spool == tmp_path / "run" / "queue"
+    assert node.spool == Path("queue")
+
+
+def test_a_current_folder_that_is_gone_matters_for_relative_names_alone(tmp_path, environment, monkeypatch):
+    (tmp_path / "s.toml").write_text('weights = "own"')
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    environment(MYOSTREAM_REFERENCE__FILE="/ranges.toml")
+    made = load_settings(tmp_path / "s.toml")
+    assert (made.weights, made.reference.file) == (tmp_path / "own", Path("/ranges.toml"))
+    with pytest.raises(ConfigurationError, match=r"the settings file s\.toml cannot be read"):
+        load_settings("s.toml")
+
+
+@pytest.mark.parametrize("name", ["weights", "reference.file", "dicom.spool", "dicom.tls_ca"])
+def test_an_empty_path_is_no_folder(name, tmp_path):
+    (tmp_path / "s.toml").write_text(f'{name} = ""')
+    with pytest.raises(ConfigurationError, match=rf"{re.escape(name)}: .* leave the setting out"):
+        load_settings(tmp_path / "s.toml")
 
 
 def test_a_section_that_is_none_is_named_when_the_command_line_states_it_too(tmp_path):

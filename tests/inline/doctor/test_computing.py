@@ -87,6 +87,19 @@ def test_weights_that_cannot_be_read_are_a_problem(tmp_path):
     assert set(engines) == {"weights"}
 
 
+def test_reference_ranges_are_read_and_named_where_that_fails(tmp_path):
+    (tmp_path / "s.toml").write_text('[reference]\nfile = "ranges.toml"\n')
+    settings = load_settings(tmp_path / "s.toml")
+    (finding,) = computing.reference_ranges(settings)
+    assert finding.verdict is Verdict.PROBLEM
+    assert str(tmp_path / "ranges.toml") in finding.text
+    row = "quantity='T1'\nregion='ring'\nfield_strength=1.5\nmean=950.0\nsd=25.0\nn=20\nsource='a'\n"
+    (tmp_path / "ranges.toml").write_text(f"[[range]]\n{row}")
+    (finding,) = computing.reference_ranges(settings)
+    assert (finding.verdict, finding.text) == (Verdict.GOOD, f"1 range in {tmp_path / 'ranges.toml'}")
+    assert list(computing.reference_ranges(load_settings())) == []
+
+
 def test_a_check_that_fails_is_a_problem_of_its_part():
     def check():
         yield good("a", "works")
@@ -114,7 +127,8 @@ def test_the_command_ends_with_the_verdict(bad, monkeypatch):
 
 
 def test_all_parts_are_examined(monkeypatch):
-    settings = load_settings()
+    settings = load_settings(reference={"file": "/none.toml"})
     monkeypatch.setattr(computing, "engines", lambda _: [good("weights", "stub")])
     parts = {each.part for each in checks.check_host(settings)}
-    assert {"processor", "GPU", "memory", "clock", "cache", "port of MRD", "Gadgetron", "weights"} <= parts
+    assert {"processor", "GPU", "memory", "clock", "cache", "port of MRD", "Gadgetron"} <= parts
+    assert {"reference ranges", "weights"} <= parts

@@ -133,6 +133,7 @@ def test_the_configuration_states_what_the_site_has_set(label, rootfs, tmp_path)
             "budget_ms": 2500,
             "contours": {"endo_offset_mm": 1.83},
             "emit": {"overlay": False, "zmq": "tcp://*:1"},
+            "ecv": {"haematocrit": 0.42},  # of one patient
         }
     )
     package = write_fire(tmp_path, label, read_root_filesystem(rootfs), own)

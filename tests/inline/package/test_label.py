@@ -92,9 +92,9 @@ OWN = {
     "assembly": {"motion": "both"},
     "mapping": {"t1_scale": 1.02},
     "contours": {"endo_offset_mm": 1.8, "epi_offset_mm": 0.4},
-    "ecv": {"haematocrit": 0.425, "synthetic": True},
+    "ecv": {"synthetic": True},
 }
-"""Every parameter is not at its default."""
+"""Every parameter is not at its default, but for that of a patient."""
 
 
 def test_the_defaults_are_the_settings_of_the_site():
@@ -109,11 +109,28 @@ def test_the_defaults_are_the_settings_of_the_site():
     assert [each.id for each in factor.values] == ["1", "1.0365", "1.02"]
 
 
+def test_a_haematocrit_of_the_settings_is_not_that_of_the_next_patient():
+    own = Settings.model_validate({"ecv": {"haematocrit": 0.42}})
+    assert make_label("site", "1.2.3", own).defaults()["haematocritPercent"] == 0.0
+
+
 @pytest.mark.parametrize("offset", [1.83, -0.25])
 def test_a_setting_between_the_steps_of_a_host_is_refused_and_not_rounded(offset):
     own = Settings.model_validate({"contours": {"epi_offset_mm": offset}})
     with pytest.raises(PackageError, match=rf"contours\.epi_offset_mm = {offset} .* steps of 0\.1; round it"):
         make_label("site", "1.2.3", own)
+
+
+def test_a_budget_between_milliseconds_is_refused_and_a_factor_keeps_its_digits():
+    for budget_ms in (2500.5, 0.4):
+        own = Settings.model_validate({"budget_ms": budget_ms})
+        with pytest.raises(PackageError, match=rf"budget_ms = {budget_ms} .* steps of 1; round it"):
+            make_label("site", "1.2.3", own)
+    for factor in (1.0123456789012, 1.0365000000000002):
+        own = Settings.model_validate({"mapping": {"t1_scale": factor}})
+        defaults = make_label("site", "1.2.3", own).defaults()
+        del defaults["config"]
+        assert with_parameters(Settings(), defaults) == (own, [])
 
 
 def other(parameter):

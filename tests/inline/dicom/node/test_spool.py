@@ -644,3 +644,27 @@ def test_names_that_cannot_be_meant_change_nothing(opened, clock, tmp_path, queu
     assert code == 1
     assert message in shown
     assert inspect(tmp_path / "spool").deliveries == {"archive": 2, "pacs": 2}
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_node_does_not_leave_an_earlier_spool_of_the_current_folder(tmp_path, monkeypatch, by_variable):
+    """Earlier versions took a relative path of a settings file from the current folder."""
+    run, file = tmp_path / "run", tmp_path / "node.toml"
+    run.mkdir()
+    monkeypatch.chdir(run)
+    Spool(run / "queue", 1 << 30, 0, 0.0).close()
+    chosen = [] if by_variable else ["--settings", "../node.toml"]
+
+    def started(spool):
+        # Without a destination, a node that may start ends there.
+        file.write_text(f'[dicom]\nspool = "{spool}"\n')
+        env = {"COLUMNS": "400"} | ({"MYOSTREAM_SETTINGS": str(file)} if by_variable else {})
+        return CliRunner().invoke(app, ["dicom-node", *chosen], env=env).output
+
+    refused = started("queue")
+    assert str(run / "queue") in refused
+    assert "state its full path" in refused
+    assert "set dicom.destinations" in started("other")
+    assert "set dicom.destinations" in started(run / "queue")
+    (tmp_path / "queue").symlink_to(run / "queue")
+    assert "set dicom.destinations" in started("queue")
