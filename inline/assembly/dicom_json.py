@@ -56,7 +56,7 @@ _PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacin
 _SCALE: Final = frozenset(
     tag
     for name, tag in _TAGS.items()
-    if name.startswith(("Rescale", "RealWorldValue", "ModalityLUT", "MeasurementUnits", "CodeValue"))
+    if name.startswith(("Rescale", "RealWorldValue", "ModalityLUT", "MeasurementUnits"))
 )
 _SAME_PLACE_MM: Final = 1.0
 """Distance of an image from its frame by rounding."""
@@ -235,7 +235,11 @@ def _alike(one: Elements, other: Elements, left_out: set[str]) -> dict[str, Any]
         if pair[0] == pair[1]:
             alike[tag] = pair[0]
         elif items[0] and len(items[0]) == len(items[1]):
-            alike[tag] = {"Value": [_alike(a, b, left_out) for a, b in zip(*items, strict=True)]}
+            within = set[str]()
+            alike[tag] = {"Value": [_alike(a, b, within) for a, b in zip(*items, strict=True)]}
+            if tag == _TAGS["MeasurementUnitsCodeSequence"] and _TAGS["CodeValue"] in within:
+                within.add(tag)  # Codes of other sequences are no units.
+            left_out |= within
         else:
             stated = (each for each in pair if each is not None)
             left_out.update(below for each in stated for level in _levels({tag: each}) for below in level)
