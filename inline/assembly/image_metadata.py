@@ -279,7 +279,7 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
     if (unusable := unusable or unusable_rescale) or any(_first(meta, name) for name in _RESCALE):
         return None if unusable else rescale, None, unusable
     if header.frames and header.frames.unscaled:
-        return None, None, "DicomJson states several scales of its frames, and not which frame the image is"
+        return None, None, "It is not known which frame of DicomJson the image is, and which scale it has"
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
     except ScaleError as problem:

@@ -1,6 +1,7 @@
 """Enhanced DICOM images of which a converter sends the whole data set with the image of each frame."""
 
 import base64
+import json
 
 import numpy as np
 import pytest
@@ -188,6 +189,17 @@ def test_one_frame_alone_states_all():
     encoded = enhanced([(CENTRES[0], 260.0, 2.0)])
     found = read_metadata(image((500.0, 0.0, 0.0), encoded), MeasurementHeader())
     assert (found.scale, found.frames) == (Scale(2.0), None)
+
+
+@pytest.mark.parametrize(("stated", "value"), [({"00281053": {"Value": [0.5]}}, 300.0), ({}, 600.0)])
+def test_of_more_frames_than_are_read_what_all_share_holds(stated, value):
+    content = json.loads(base64.b64decode(enhanced([(CENTRES[0], None, 3.0)]))) | stated
+    content["52009230"]["Value"] *= 4097
+    (made,) = assembled([image(CENTRES[0], json.dumps(content))])
+    assert made.geometry.spacing == SPACING[::-1]
+    assert float(made.series.values_ms[5, 5]) == value
+    assert made.flags == (() if stated else (Flag.UNREADABLE_ATTRIBUTES,))
+    assert made.notes[-1].startswith("DicomJson holds 4097 frames, more than the 4096 that are read. ")
 
 
 @pytest.mark.timeout(20)
