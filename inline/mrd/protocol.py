@@ -192,8 +192,6 @@ class Decoder:
             self.closed = isinstance(message, Close)
             if isinstance(message, Image):
                 self._int32 = message.header.data_type == _INT32
-            if self.closed and self._int32 and self.pending > _ID.size:
-                raise self.error("bytes after the close message")  # pixels, one of which is 4
             yield message
 
     def error(self, problem: str) -> ProtocolError:

@@ -341,7 +341,16 @@ def test_what_follows_the_close_is_dropped(behind: bytes) -> None:
     assert [*decoder.receive(encode(Close())), *decoder.receive(behind)] == [Close()]
 
 
-@pytest.mark.parametrize("value", [0, 4, 5, 300])
+@pytest.mark.parametrize("behind", [encode(Close()) * 2, b"\0" * 9, encode(Text("abc"))])
+def test_what_follows_the_close_is_dropped_behind_integers_too(behind: bytes) -> None:
+    image = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=4), b"", b"\0" * 4))
+    data = image + encode(Close()) + behind
+    decoder = Decoder()
+    by_byte = [each for byte in data for each in decoder.receive(bytes([byte]))]
+    assert decode(data) == by_byte == [*decode(image), Close()]
+
+
+@pytest.mark.parametrize("value", [0, 5, 300])
 def test_integers_of_the_python_package_are_named_as_the_cause(value: int) -> None:
     """It sends 64 bits under data type 4, so that the second half of the pixels is taken for messages."""
     image = ismrmrd.Image.from_array(np.full((16, 16), value, np.int64), transpose=False)
