@@ -210,6 +210,8 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
         is_complex = stored.get_data_dtype().kind == "c"
         if is_complex and "DataRole" in meta[0]:
             raise SourceError(f"{file} has complex values; a map is real")
+        # A part that is stored in a complex type is real all the same.
+        is_complex &= _PARTS.get(_part(file), ImageType.MAGNITUDE) == ImageType.MAGNITUDE
         kind = np.complex64 if is_complex else np.float32
         # Scaled pixels are read as float64.
         check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
@@ -224,7 +226,8 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
-                pixels = np.asarray(stored.dataobj[index], dtype=kind).reshape(shape[:2]).T
+                read = stored.dataobj[index] if is_complex else np.real(stored.dataobj[index])
+                pixels = np.asarray(read, dtype=kind).reshape(shape[:2]).T
                 header = _counted(place, slice_, before + number, file)
                 header = replace(header, image_type=ImageType.COMPLEX) if is_complex else header
                 values: dict[str, MetaValue] = {"SequenceDescription": description, **each}

@@ -19,7 +19,7 @@ from inline.data.errors import SourceError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.mrd.files import write_images
-from inline.mrd.image_header import ImageHeader
+from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
@@ -301,12 +301,29 @@ def test_an_inversion_of_another_plane_is_missing_in_the_others(rows, slices, sh
 
 @pytest.mark.parametrize("parts", [("mag", "phase"), ("real",)])
 def test_parts_of_images_are_not_missing(parts, tmp_path):
-    for part in parts:
-        write_irt1(tmp_path, stack())
-        for file in sorted(tmp_path.glob("sub-01_inv-?_IRT1.*")):
-            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+    write_parts(tmp_path, parts, stack())
     (found,) = series_of(tmp_path)
     assert (found.images, found.flags) == (8, ())
+
+
+def write_parts(folder, parts, images):
+    for part in parts:
+        write_irt1(folder, images)
+        for file in sorted(folder.glob("sub-01_inv-?_IRT1.*")):
+            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+
+
+@pytest.mark.parametrize(("part", "fitted"), [("mag", 1), ("real", 1), ("imag", 0), ("phase", 0)])
+def test_a_part_stored_in_a_complex_type_stays_that_part(part, fitted, tmp_path):
+    """Real images keep their sign; phases are not fitted."""
+    images = stack() - (0.0 if part == "mag" else 400.0)
+    write_parts(tmp_path, (part,), images.astype(np.complex64))
+    found, _ = read(tmp_path)
+    series = [each for examination in found for each in examination.series]
+    assert len(series) == fitted
+    for each in series:
+        np.testing.assert_allclose(each.series.images, images[:, 0], rtol=1e-5)
+        assert each.series.signed is (part == "real")
 
 
 def test_numbers_of_inversions_at_equal_steps_have_no_gaps(tmp_path):
