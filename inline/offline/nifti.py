@@ -162,19 +162,24 @@ def _lacking(series: Sequence[Assembled], expected: int) -> Iterator[Assembled]:
 
     Args:
         series: of one inversion recovery or map.
-        expected: number of images of a slice.
+        expected: number of images of a slice, of each part.
     """
-    ready = Counter[int]()
+    ready = Counter[tuple[int, int]]()
     for each in series:
-        ready[each.identity.slice_index] += each.images if isinstance(each, Ready) else 0
+        ready[_slice_and_part(each)] += each.images if isinstance(each, Ready) else 0
     for each in series:
-        lack = expected - ready[each.identity.slice_index]
+        lack = expected - ready[_slice_and_part(each)]
         if lack > 0 and isinstance(each, Ready):
             verb = "is" if lack == 1 else "are"
-            note = f"Images are missing: {lack} of {expected} {verb} not of this matrix and position."
+            why = "not there or not of this matrix and position"
+            note = f"Images are missing: {lack} of {expected} {verb} {why}."
             yield replace(each, flags=(*each.flags, Flag.MISSING_IMAGES), notes=(*each.notes, note))
         else:
             yield each
+
+
+def _slice_and_part(series: Assembled) -> tuple[int, int]:
+    return series.identity.slice_index, series.template.image_type
 
 
 def _without_image(files: Sequence[Path]) -> list[int]:

@@ -313,6 +313,17 @@ def write_parts(folder, parts, images):
             file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
 
 
+def test_an_image_that_one_part_lacks_is_missing_in_this_alone(tmp_path):
+    write_parts(tmp_path, ("mag", "real"), stack())
+    (tmp_path / "sub-01_inv-3_part-real_IRT1.nii.gz").unlink()
+    (tmp_path / "sub-01_inv-3_part-real_IRT1.json").unlink()
+    found = {each.template.image_type: each for each in series_of(tmp_path)}
+    whole, lacking = found[ImageType.MAGNITUDE], found[ImageType.REAL]
+    assert (whole.images, whole.flags, lacking.images) == (8, (), 7)
+    assert lacking.flags == (Flag.MISSING_IMAGES,)
+    assert lacking.notes[-1].endswith(": 1 of 8 is not there or not of this matrix and position.")
+
+
 @pytest.mark.parametrize(("part", "fitted"), [("mag", 1), ("real", 1), ("imag", 0), ("phase", 0)])
 def test_a_part_stored_in_a_complex_type_stays_that_part(part, fitted, tmp_path):
     """Real images keep their sign; phases are not fitted."""
