@@ -196,6 +196,13 @@ def test_options_choose_between_two_kinds_of_times_in_a_file(tmp_path):
         assert "gives others" in read(tmp_path / "a.npz", options=ArrayOptions(times))[1].problems[0]
 
 
+def test_negative_times_of_the_kind_that_is_not_chosen_are_no_problem(tmp_path):
+    stored = {"inversion_times_ms": TIMES, "preparation_times_ms": np.full(8, -1.0)}
+    np.savez(tmp_path / "a.npz", images=stack(), pixel_spacing_mm=1.5, **stored)
+    (found,) = series_of(tmp_path / "a.npz", options=ArrayOptions(((Quantity.T1, TIMES),)))
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 @pytest.mark.parametrize("suffix", [".NPZ", ".NPY", ".CFL", ".HDR"])
 def test_names_of_arrays_are_of_either_case(suffix, tmp_path):
     file = tmp_path / f"IMAGES{suffix}"
