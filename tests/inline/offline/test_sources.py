@@ -88,6 +88,15 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, read_, tmp_path):
     assert read_ or sources.problems == [f"{tmp_path / name} is no file that can be read"]
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a", "a.npz", "a.hdr", "a.h5", "a_T1map.nii"])
+def test_a_pipe_given_by_name_is_not_waited_for(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    np.savez(tmp_path / "b.npz", images=stack(), pixel_spacing_mm=1.5, inversion_times_ms=TIMES)
+    found, sources = read(tmp_path / name, tmp_path / "b.npz")
+    assert (len(found), sources.problems) == (1, [f"{tmp_path / name} is no file that can be read"])
+
+
 def write_bart(base, images):
     """(n, slices, rows, columns) as BART stores them."""
     n, slices, rows, columns = images.shape
