@@ -311,7 +311,7 @@ def _real_number(stated: Any) -> float | None:
     """Return a finite number of a sidecar, as JSON's number or as a text; None where it is none."""
     with suppress(TypeError, ValueError, OverflowError):
         number = float(stated)
-        if not isinstance(stated, bool) and math.isfinite(number):
+        if not isinstance(stated, bool) and "_" not in str(stated) and math.isfinite(number):
             return number
     return None
 

@@ -491,6 +491,7 @@ def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
         (float("nan"), 0.0),
         ("3", 3.0),
         ("3 T", 0.0),
+        ("1_0", 0.0),
         (True, 0.0),
         (None, 0.0),
     ],
