@@ -15,6 +15,7 @@ from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, 
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
+from inline.data.plural import counted
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
 from inline.elements.scale import Scale, ScaleError, map_scale, weighted_scale
@@ -124,7 +125,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     if image.header.image_type == ImageType.RGB:
         return f"colour image of {columns} x {rows} pixels: send the images in grey"
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        channels = f"{image.header.channels} channel{'s' if image.header.channels != 1 else ''}"
+        channels = counted(image.header.channels, "channel")
         return (
             f"{columns} x {rows} x {partitions} pixels in {channels}: send each slice as an image of one "
             "channel, with the coils combined, of at least 8 x 8 pixels"
