@@ -35,7 +35,7 @@ def number(name: str, value: SupportsFloat) -> float:
     Raises:
         ValueError: it is not a single finite number; texts are none.
     """
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         if not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0 and math.isfinite(value):
             return float(value)
     raise ValueError(f"{name} must be a finite number, not {value!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -56,7 +56,7 @@ _PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacin
 _SCALE: Final = frozenset(
     tag
     for name, tag in _TAGS.items()
-    if name.startswith(("Rescale", "RealWorldValue", "ModalityLUT", "MeasurementUnits", "CodeValue"))
+    if name.startswith(("Rescale", "RealWorldValue", "ModalityLUT", "MeasurementUnits"))
 )
 _SAME_PLACE_MM: Final = 1.0
 """Distance of an image from its frame by rounding."""
@@ -69,7 +69,8 @@ class Frames:
     Attributes:
         count: those of the data set.
         fitting: those that lie where the image does.
-        left_out: tags of the elements that these, or else all frames, do not state alike.
+        left_out: tags of the elements that these, or else all frames, do not state alike; of too many frames
+            those of scales, unless the elements of all frames state one.
     """
 
     count: int
@@ -78,7 +79,9 @@ class Frames:
 
     @property
     def found(self) -> str:
-        """Number of frames, and of those at the position of the image."""
+        """Number of frames, and of those at the position of the image, if it is sought among so many."""
+        if self.count > _MOST_ELEMENTS:
+            return f"DicomJson holds {self.count} frames, more than the {_MOST_ELEMENTS} that are read"
         fitting = f"{self.fitting} of which lie" if self.fitting else "none of which lies"
         return f"DicomJson holds {self.count} frames, {fitting} at the position of the image"
 
@@ -97,9 +100,8 @@ class Frames:
 
     @property
     def unscaled(self) -> bool:
-        """True if the frames state several scales, rescale or Philips' private slope among them."""
-        private = any(tag.startswith("2005") and tag.endswith("0E") for tag in self.left_out)
-        return private or not _SCALE.isdisjoint(self.left_out)
+        """True if the frames state several scales, or too many frames may."""
+        return _scaled(self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +197,10 @@ def _of(image: ImageHeader, content: Elements, frames: Sequence[Elements]) -> Js
     position; of several frames that lie there, or of all if none does, what they state alike holds.
     """
     others = {tag: element for tag, element in content.items() if tag != _FRAMES}
-    if len(frames) > _MOST_ELEMENTS:
-        return replace(JsonHeader.of(others), frames=Frames(len(frames), 0, frozenset(_TAGS.values())))
     common = JsonHeader.of(others)
+    if len(frames) > _MOST_ELEMENTS:
+        left = frozenset() if _scaled(set().union(*common.levels)) else _SCALE
+        return replace(common, frames=Frames(len(frames), 0, left))
     shared = elements({name: common._values(name) for name in _PLANE})
     fitting = [frame for frame in frames if _fits(JsonHeader((*JsonHeader.of(frame).levels, shared)), image)]
     left_out: set[str] = set()
@@ -207,6 +210,12 @@ def _of(image: ImageHeader, content: Elements, frames: Sequence[Elements]) -> Js
     header = JsonHeader.of({**others, _FRAMES: {"Value": [alike]}})
     unknown = Frames(len(frames), len(fitting), frozenset(left_out)) if left_out else None
     return replace(header, frames=unknown)
+
+
+def _scaled(tags: Set[str]) -> bool:
+    """Return whether one of these tags is that of a scale, Philips' private slope among them."""
+    private = any(tag.startswith("2005") and tag.endswith("0E") for tag in tags)
+    return private or not _SCALE.isdisjoint(tags)
 
 
 def _fits(frame: JsonHeader, image: ImageHeader) -> bool:
@@ -235,7 +244,11 @@ def _alike(one: Elements, other: Elements, left_out: set[str]) -> dict[str, Any]
         if pair[0] == pair[1]:
             alike[tag] = pair[0]
         elif items[0] and len(items[0]) == len(items[1]):
-            alike[tag] = {"Value": [_alike(a, b, left_out) for a, b in zip(*items, strict=True)]}
+            within = set[str]()
+            alike[tag] = {"Value": [_alike(a, b, within) for a, b in zip(*items, strict=True)]}
+            if tag == _TAGS["MeasurementUnitsCodeSequence"] and _TAGS["CodeValue"] in within:
+                within.add(tag)  # Codes of other sequences are no units.
+            left_out |= within
         else:
             stated = (each for each in pair if each is not None)
             left_out.update(below for each in stated for level in _levels({tag: each}) for below in level)

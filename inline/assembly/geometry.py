@@ -190,10 +190,11 @@ def differing_sizes(images: Iterable[tuple[ImageHeader, DicomPlane | None]]) -> 
     """Return a sentence if images of one slice have pixels of different sizes; else nothing.
 
     Args:
-        images: header and plane by DICOM of each.
+        images: header and plane by DICOM of each. Those without a usable size are passed over.
     """
-    found = [_pixel_size(header) if dicom is None else dicom.spacing for header, dicom in images]
-    if np.allclose(found, found[-1], rtol=_SAME_SIZE, atol=0.0):
+    sizes = (_pixel_size(header) if dicom is None else dicom.spacing for header, dicom in images)
+    found = [*filter(usable_spacing, sizes)]
+    if not found or np.allclose(found, found[-1], rtol=_SAME_SIZE, atol=0.0):
         return ""
     named = dict.fromkeys(f"{x:.3g} x {y:.3g} mm" for x, y in found)
     return _RESIZED.format("; ".join([*named][:_NAMED]))

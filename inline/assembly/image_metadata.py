@@ -15,6 +15,7 @@ from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, 
 from inline.assembly.times import Stated, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
+from inline.data.plural import counted
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Enhancement, Quantity
 from inline.elements.scale import Scale, ScaleError, map_scale, weighted_scale
@@ -124,7 +125,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     if image.header.image_type == ImageType.RGB:
         return f"colour image of {columns} x {rows} pixels: send the images in grey"
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        channels = f"{image.header.channels} channel{'s' if image.header.channels != 1 else ''}"
+        channels = counted(image.header.channels, "channel")
         return (
             f"{columns} x {rows} x {partitions} pixels in {channels}: send each slice as an image of one "
             "channel, with the coils combined, of at least 8 x 8 pixels"
@@ -279,7 +280,7 @@ def _scale(meta: Meta, header: JsonHeader, *, as_map: bool) -> tuple[Scale | Non
     if (unusable := unusable or unusable_rescale) or any(_first(meta, name) for name in _RESCALE):
         return None if unusable else rescale, None, unusable
     if header.frames and header.frames.unscaled:
-        return None, None, "DicomJson states several scales of its frames, and not which frame the image is"
+        return None, None, "It is not known which frame of DicomJson the image is, and which scale it has"
     try:
         return (map_scale if as_map else weighted_scale)(header), None, ""
     except ScaleError as problem:

@@ -80,7 +80,7 @@ _ATTRIBUTE_LENGTH: Final = struct.Struct("<Q")
 _ACQUISITION: Final = struct.Struct("<2xQ24xH2xH136xH162x")
 """Header of an acquisition: its flags, samples, active channels and trajectory dimensions."""
 _COMPRESSED: Final = 1 << 52 | 1 << 53
-"""Flags of compressed samples, ACQ_COMPRESSION1 (ZFP) and ACQ_COMPRESSION2 (NHLBI), which have a length."""
+"""Flags ACQ_COMPRESSION1 (ZFP) and ACQ_COMPRESSION2 (NHLBI): compressed samples, if any, have a length."""
 _WAVEFORM: Final = struct.Struct("<28xHH8x")
 """Header of a waveform: its samples and channels."""
 
@@ -192,8 +192,6 @@ class Decoder:
             self.closed = isinstance(message, Close)
             if isinstance(message, Image):
                 self._int32 = message.header.data_type == _INT32
-            if self.closed and self._int32 and self.pending > _ID.size:
-                raise self.error("bytes after the close message")  # pixels, one of which is 4
             yield message
 
     def error(self, problem: str) -> ProtocolError:
@@ -232,7 +230,7 @@ class Decoder:
     def _acquisition(self) -> Acquisition:
         flags, samples, channels, dimensions = self._ahead(_ACQUISITION)
         size = _ACQUISITION.size + 4 * samples * dimensions
-        if flags & _COMPRESSED:
+        if flags & _COMPRESSED and samples * channels:
             self._allowed(size, self._limits.raw_bytes, "acquisition")
             (compressed,) = self._ahead(_LENGTH, size)
             size += _LENGTH.size + compressed

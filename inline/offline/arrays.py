@@ -143,9 +143,6 @@ def _times(
         for quantity, name in _STORED.items()
         if name in stored
     }
-    for quantity, times in stated.items():
-        if max(times, default=0.0) < 0.0:
-            raise SourceError(f"{_STORED[quantity]} of {file} must be at least 0 ms, not {min(times):g}")
     for quantity, times in options.times_ms if stated else ():
         if not _same(stated.get(quantity, ()), times):
             raise SourceError(
@@ -156,7 +153,10 @@ def _times(
         several = "are given twice" if given else "are not known"
         ways = " or ".join(f"{_OPTIONS[q]} ({name})" for q, name in _STORED.items())
         raise SourceError(f"the times of the images in {file} {several}; give {ways} in ms")
-    return next(iter(given.items()))
+    ((quantity, times),) = given.items()
+    if max(times, default=0.0) < 0.0:
+        raise SourceError(f"{_STORED[quantity]} of {file} must be at least 0 ms, not {min(times):g}")
+    return quantity, times
 
 
 def _spacing(file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]]) -> tuple[float, float]:

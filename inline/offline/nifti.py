@@ -162,19 +162,24 @@ def _lacking(series: Sequence[Assembled], expected: int) -> Iterator[Assembled]:
 
     Args:
         series: of one inversion recovery or map.
-        expected: number of images of a slice.
+        expected: number of images of a slice, of each part.
     """
-    ready = Counter[int]()
+    ready = Counter[tuple[int, int]]()
     for each in series:
-        ready[each.identity.slice_index] += each.images if isinstance(each, Ready) else 0
+        ready[_slice_and_part(each)] += each.images if isinstance(each, Ready) else 0
     for each in series:
-        lack = expected - ready[each.identity.slice_index]
+        lack = expected - ready[_slice_and_part(each)]
         if lack > 0 and isinstance(each, Ready):
             verb = "is" if lack == 1 else "are"
-            note = f"Images are missing: {lack} of {expected} {verb} not of this matrix and position."
+            why = "not there or not of this matrix and position"
+            note = f"Images are missing: {lack} of {expected} {verb} {why}."
             yield replace(each, flags=(*each.flags, Flag.MISSING_IMAGES), notes=(*each.notes, note))
         else:
             yield each
+
+
+def _slice_and_part(series: Assembled) -> tuple[int, int]:
+    return series.identity.slice_index, series.template.image_type
 
 
 def _without_image(files: Sequence[Path]) -> list[int]:
@@ -210,6 +215,8 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
         is_complex = stored.get_data_dtype().kind == "c"
         if is_complex and "DataRole" in meta[0]:
             raise SourceError(f"{file} has complex values; a map is real")
+        # A part that is stored in a complex type is real all the same.
+        is_complex &= _PARTS.get(_part(file), ImageType.MAGNITUDE) == ImageType.MAGNITUDE
         kind = np.complex64 if is_complex else np.float32
         # Scaled pixels are read as float64.
         check_size(file, shape[::-1], max(stored.get_data_dtype().itemsize, 8))
@@ -224,7 +231,8 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
-                pixels = np.asarray(stored.dataobj[index], dtype=kind).reshape(shape[:2]).T
+                read = stored.dataobj[index] if is_complex else np.real(stored.dataobj[index])
+                pixels = np.asarray(read, dtype=kind).reshape(shape[:2]).T
                 header = _counted(place, slice_, before + number, file)
                 header = replace(header, image_type=ImageType.COMPLEX) if is_complex else header
                 values: dict[str, MetaValue] = {"SequenceDescription": description, **each}
@@ -303,7 +311,7 @@ def _real_number(stated: Any) -> float | None:
     """Return a finite number of a sidecar, as JSON's number or as a text; None where it is none."""
     with suppress(TypeError, ValueError, OverflowError):
         number = float(stated)
-        if not isinstance(stated, bool) and math.isfinite(number):
+        if not isinstance(stated, bool) and "_" not in str(stated) and math.isfinite(number):
             return number
     return None
 

@@ -122,6 +122,8 @@ class Sources:
                 niftis += [path] if images else []
             elif is_nifti(path):
                 niftis.append(path)
+            elif not path.is_file():  # opening a pipe may wait for ever
+                self.problems.append(f"{path} is no file that can be read")
             elif is_array(path) or is_mrd(path):
                 # BART's header and data are one array.
                 data = bart_files(path)[1] if path.suffix.lower() == ".hdr" else path

@@ -39,8 +39,8 @@ from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[\w.-]+")
-"""Name of a configuration."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
+"""Name of a configuration, which begins as :func:`~inline.serving.dialect.takes_texts` expects."""
 _ANOTHER: Final = (
     "a header without UIDs that differs from the one before is taken for another examination; "
     "state studyInstanceUID, for ECV and levels from the series of both"

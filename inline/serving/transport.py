@@ -159,8 +159,8 @@ class SocketTransport:
         start = heard = moved = time.monotonic()
         queued = most = _unacknowledged(self._connection)
         with suppress(OSError):
-            # Some clients send a second close message.
-            self._connection.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            # Some clients send a second close message, or more.
+            unread = bool(self._connection.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)) or unread
         with suppress(OSError):
             while unread and not self._aborted:
                 now, before, queued = time.monotonic(), queued, _unacknowledged(self._connection)

@@ -644,6 +644,7 @@ def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine, study
     for name, wrong, problem in (
         ("level", [1], 'level is "basal", "mid"'),
         ("septum_degrees", "170", "septum_degrees must be a finite number, not '170'"),
+        ("septum_degrees", 10**400, "septum_degrees must be a finite number, not 1000"),
         ("inset", None, "inset must be a finite number, not None"),
         ("insertions", (3.0, 4.0), "insertions are those of Segmentation.insertions, not a tuple"),
         ("geometry", (1.5, 1.5), "geometry is a SliceGeometry, not a tuple"),

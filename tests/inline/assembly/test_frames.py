@@ -1,6 +1,7 @@
 """Enhanced DICOM images of which a converter sends the whole data set with the image of each frame."""
 
 import base64
+import json
 
 import numpy as np
 import pytest
@@ -35,8 +36,17 @@ def sequence(**elements):
     return Sequence([item])
 
 
-def enhanced(frames, description="T1map_MOLLI_T1", image_type=("DERIVED", "PRIMARY", "T1 MAP", "NONE")):
-    """Return the JSON of frames: centre, inversion time or None, slope or None."""
+def code(value):
+    return sequence(CodeValue=value, CodingSchemeDesignator="DCM", CodeMeaning=value)
+
+
+def enhanced(
+    frames,
+    description="T1map_MOLLI_T1",
+    image_type=("DERIVED", "PRIMARY", "T1 MAP", "NONE"),
+    add=lambda item, number: None,
+):
+    """Return the JSON of frames: centre, inversion time or None, slope or None; ``add`` completes an item."""
     data = Dataset()
     data.SeriesDescription, data.ImageType = description, list(image_type)
     data.NumberOfFrames, data.Rows, data.Columns = len(frames), ROWS, COLUMNS
@@ -58,6 +68,7 @@ def enhanced(frames, description="T1map_MOLLI_T1", image_type=("DERIVED", "PRIMA
             item.PixelValueTransformationSequence = sequence(
                 RescaleSlope=slope, RescaleIntercept=0, RescaleType="ms"
             )
+        add(item, number)
         items.append(item)
     data.PerFrameFunctionalGroupsSequence = Sequence(items)
     return base64.b64encode(data.to_json().encode()).decode()
@@ -104,6 +115,43 @@ def test_of_frames_at_one_place_what_they_state_alike_holds(slopes, scale):
     assert (Flag.UNREADABLE_ATTRIBUTES in made.flags) is (scale is None)
 
 
+def derived(item, number):
+    if number:
+        item.DerivationImageSequence = sequence(DerivationCodeSequence=code("113072"))
+
+
+def from_sources(item, number):
+    sources = [sequence(PurposeOfReferenceCodeSequence=code("121322"))[0] for _ in range(number + 1)]
+    item.DerivationImageSequence = sequence(SourceImageSequence=Sequence(sources))
+
+
+def viewed(item, number):
+    item.AnatomicRegionSequence = code(f"T-{number}")
+
+
+@pytest.mark.parametrize("add", [derived, from_sources, viewed])
+def test_codes_that_differ_and_are_no_units_leave_the_scale_known(add):
+    encoded = enhanced([(CENTRES[0], None, 0.5)] * 2, add=add)
+    found = read_metadata(image(CENTRES[0], encoded), MeasurementHeader())
+    assert (found.scale, found.unusable_scale) == (Scale(0.5), "")
+
+
+@pytest.mark.parametrize(("units", "known"), [(("ms", "ms"), True), (("ms", "s"), False)])
+def test_units_that_differ_leave_the_scale_unknown(units, known):
+    def add(item, number):
+        item.RealWorldValueMappingSequence = sequence(
+            RealWorldValueSlope=0.5,
+            RealWorldValueIntercept=0.0,
+            RealWorldValueFirstValueMapped=0,
+            RealWorldValueLastValueMapped=4000 + number,
+            MeasurementUnitsCodeSequence=code(units[number]),
+        )
+
+    encoded = enhanced([(CENTRES[0], None, None)] * 2, add=add)
+    found = read_metadata(image(CENTRES[0], encoded), MeasurementHeader())
+    assert (found.scale == Scale(0.5), bool(found.unusable_scale)) == (known, not known)
+
+
 def test_an_image_that_lies_at_no_frame_takes_neither_scale_nor_place_of_one():
     encoded = enhanced(
         [(centre, None, slope) for centre, slope in zip(CENTRES, (3.0, 2.0, 2.0), strict=True)]
@@ -141,6 +189,17 @@ def test_one_frame_alone_states_all():
     encoded = enhanced([(CENTRES[0], 260.0, 2.0)])
     found = read_metadata(image((500.0, 0.0, 0.0), encoded), MeasurementHeader())
     assert (found.scale, found.frames) == (Scale(2.0), None)
+
+
+@pytest.mark.parametrize(("stated", "value"), [({"00281053": {"Value": [0.5]}}, 300.0), ({}, 600.0)])
+def test_of_more_frames_than_are_read_what_all_share_holds(stated, value):
+    content = json.loads(base64.b64decode(enhanced([(CENTRES[0], None, 3.0)]))) | stated
+    content["52009230"]["Value"] *= 4097
+    (made,) = assembled([image(CENTRES[0], json.dumps(content))])
+    assert made.geometry.spacing == SPACING[::-1]
+    assert float(made.series.values_ms[5, 5]) == value
+    assert made.flags == (() if stated else (Flag.UNREADABLE_ATTRIBUTES,))
+    assert made.notes[-1].startswith("DicomJson holds 4097 frames, more than the 4096 that are read. ")
 
 
 @pytest.mark.timeout(20)

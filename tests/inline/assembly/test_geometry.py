@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -248,6 +249,14 @@ def test_images_of_a_slice_with_pixels_of_another_size():
     # DICOM wins over a field of view whose sides a converter exchanged.
     assert not differing_sizes([(finer, dicom()), (plain, dicom())])
     assert differing_sizes([(plain, replace(dicom(), spacing=(1.0, 2.0))), (plain, dicom())])
+
+
+@pytest.mark.parametrize("size", [0.0, math.nan, math.inf, 1e6])
+def test_images_without_a_usable_pixel_size_are_of_no_other_size(size):
+    plain, none = (header(), None), (header(field_of_view=(size,) * 3), None)
+    assert not differing_sizes([none, plain, none, plain])
+    assert not differing_sizes([none, none])
+    assert differing_sizes([none, plain, (plain[0], replace(dicom(), spacing=(1.0, 2.0)))])
 
 
 def test_the_table_counts_where_the_position_is_that_of_the_header():

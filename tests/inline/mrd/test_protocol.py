@@ -215,6 +215,18 @@ def test_a_compressed_acquisition_states_its_length(flag: int, size: int) -> Non
     assert [each for byte in data + text for each in decoder.receive(bytes([byte]))] == [message, behind]
 
 
+@pytest.mark.parametrize("flag", [ismrmrd.ACQ_COMPRESSION1, ismrmrd.ACQ_COMPRESSION2])
+@pytest.mark.parametrize(("samples", "channels"), [(0, 2), (8, 0)])
+def test_a_compressed_acquisition_without_samples_states_no_length(flag, samples, channels) -> None:
+    """``gadgetron_ismrmrd_client`` writes length and data only where there are any."""
+    head = ismrmrd.AcquisitionHeader(
+        flags=1 << (flag - 1), number_of_samples=samples, active_channels=channels, trajectory_dimensions=1
+    )
+    data = struct.pack("<H", 1008) + bytes(head) + bytes(4 * samples)
+    message, behind = decode(data + encode(Close()))
+    assert (encode(message), behind) == (data, Close())
+
+
 def test_texts_with_and_without_their_nul() -> None:
     for body in (b"hello", b"hello\0", b"hello\0\0rest"):
         assert decode(struct.pack("<HI", 5, len(body)) + body) == [Text("hello")]
@@ -294,7 +306,7 @@ def test_limits_are_kept_before_the_bytes_come() -> None:
     acquisition = bytearray(340)
     struct.pack_into("<H2xH", acquisition, 34, 100, 100)
     compressed = bytearray(344)
-    struct.pack_into("<Q", compressed, 2, 1 << 53)
+    struct.pack_into("<Q24xH2xH", compressed, 2, 1 << 53, 10, 1)
     struct.pack_into("<I", compressed, 340, 2**32 - 1)
     waveform = bytearray(40)
     struct.pack_into("<HH", waveform, 28, 100, 1)
@@ -329,7 +341,16 @@ def test_what_follows_the_close_is_dropped(behind: bytes) -> None:
     assert [*decoder.receive(encode(Close())), *decoder.receive(behind)] == [Close()]
 
 
-@pytest.mark.parametrize("value", [0, 4, 5, 300])
+@pytest.mark.parametrize("behind", [encode(Close()) * 2, b"\0" * 9, encode(Text("abc"))])
+def test_what_follows_the_close_is_dropped_behind_integers_too(behind: bytes) -> None:
+    image = encode(Image(ImageHeader(matrix_size=(1, 1, 1), data_type=4), b"", b"\0" * 4))
+    data = image + encode(Close()) + behind
+    decoder = Decoder()
+    by_byte = [each for byte in data for each in decoder.receive(bytes([byte]))]
+    assert decode(data) == by_byte == [*decode(image), Close()]
+
+
+@pytest.mark.parametrize("value", [0, 5, 300])
 def test_integers_of_the_python_package_are_named_as_the_cause(value: int) -> None:
     """It sends 64 bits under data type 4, so that the second half of the pixels is taken for messages."""
     image = ismrmrd.Image.from_array(np.full((16, 16), value, np.int64), transpose=False)

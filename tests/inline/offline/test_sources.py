@@ -19,7 +19,7 @@ from inline.data.errors import SourceError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.mrd.files import write_images
-from inline.mrd.image_header import ImageHeader
+from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.offline import limits
 from inline.offline.arrays import ArrayOptions
@@ -86,6 +86,15 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, read_, tmp_path):
     found, sources = read(tmp_path)
     assert len(found) == read_
     assert read_ or sources.problems == [f"{tmp_path / name} is no file that can be read"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a", "a.npz", "a.hdr", "a.h5", "a_T1map.nii"])
+def test_a_pipe_given_by_name_is_not_waited_for(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    np.savez(tmp_path / "b.npz", images=stack(), pixel_spacing_mm=1.5, inversion_times_ms=TIMES)
+    found, sources = read(tmp_path / name, tmp_path / "b.npz")
+    assert (len(found), sources.problems) == (1, [f"{tmp_path / name} is no file that can be read"])
 
 
 def write_bart(base, images):
@@ -196,6 +205,13 @@ def test_options_choose_between_two_kinds_of_times_in_a_file(tmp_path):
         assert "gives others" in read(tmp_path / "a.npz", options=ArrayOptions(times))[1].problems[0]
 
 
+def test_negative_times_of_the_kind_that_is_not_chosen_are_no_problem(tmp_path):
+    stored = {"inversion_times_ms": TIMES, "preparation_times_ms": np.full(8, -1.0)}
+    np.savez(tmp_path / "a.npz", images=stack(), pixel_spacing_mm=1.5, **stored)
+    (found,) = series_of(tmp_path / "a.npz", options=ArrayOptions(((Quantity.T1, TIMES),)))
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 @pytest.mark.parametrize("suffix", [".NPZ", ".NPY", ".CFL", ".HDR"])
 def test_names_of_arrays_are_of_either_case(suffix, tmp_path):
     file = tmp_path / f"IMAGES{suffix}"
@@ -301,12 +317,40 @@ def test_an_inversion_of_another_plane_is_missing_in_the_others(rows, slices, sh
 
 @pytest.mark.parametrize("parts", [("mag", "phase"), ("real",)])
 def test_parts_of_images_are_not_missing(parts, tmp_path):
-    for part in parts:
-        write_irt1(tmp_path, stack())
-        for file in sorted(tmp_path.glob("sub-01_inv-?_IRT1.*")):
-            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+    write_parts(tmp_path, parts, stack())
     (found,) = series_of(tmp_path)
     assert (found.images, found.flags) == (8, ())
+
+
+def write_parts(folder, parts, images):
+    for part in parts:
+        write_irt1(folder, images)
+        for file in sorted(folder.glob("sub-01_inv-?_IRT1.*")):
+            file.rename(file.with_name(file.name.replace("_IRT1", f"_part-{part}_IRT1")))
+
+
+def test_an_image_that_one_part_lacks_is_missing_in_this_alone(tmp_path):
+    write_parts(tmp_path, ("mag", "real"), stack())
+    (tmp_path / "sub-01_inv-3_part-real_IRT1.nii.gz").unlink()
+    (tmp_path / "sub-01_inv-3_part-real_IRT1.json").unlink()
+    found = {each.template.image_type: each for each in series_of(tmp_path)}
+    whole, lacking = found[ImageType.MAGNITUDE], found[ImageType.REAL]
+    assert (whole.images, whole.flags, lacking.images) == (8, (), 7)
+    assert lacking.flags == (Flag.MISSING_IMAGES,)
+    assert lacking.notes[-1].endswith(": 1 of 8 is not there or not of this matrix and position.")
+
+
+@pytest.mark.parametrize(("part", "fitted"), [("mag", 1), ("real", 1), ("imag", 0), ("phase", 0)])
+def test_a_part_stored_in_a_complex_type_stays_that_part(part, fitted, tmp_path):
+    """Real images keep their sign; phases are not fitted."""
+    images = stack() - (0.0 if part == "mag" else 400.0)
+    write_parts(tmp_path, (part,), images.astype(np.complex64))
+    found, _ = read(tmp_path)
+    series = [each for examination in found for each in examination.series]
+    assert len(series) == fitted
+    for each in series:
+        np.testing.assert_allclose(each.series.images, images[:, 0], rtol=1e-5)
+        assert each.series.signed is (part == "real")
 
 
 def test_numbers_of_inversions_at_equal_steps_have_no_gaps(tmp_path):
@@ -447,6 +491,7 @@ def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
         (float("nan"), 0.0),
         ("3", 3.0),
         ("3 T", 0.0),
+        ("1_0", 0.0),
         (True, 0.0),
         (None, 0.0),
     ],

@@ -12,9 +12,10 @@ import pytest
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Acquisition, ConfigFile, ConfigText, Header, Image, Text, Waveform
+from inline.mrd.protocol import encode
 from inline.mrd.text import decode
 from inline.serving.configuration import Configuration
-from inline.serving.dialect import CHAIN, PIPE, Severity
+from inline.serving.dialect import CHAIN, PIPE, Severity, takes_texts
 from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Withhold
 from inline.settings import load_settings
 from tests.inline.serving.messages import of, parameters, texts
@@ -76,6 +77,12 @@ def test_a_name_as_text_is_taken_as_that_of_a_file(name):
     as_file, as_text = (decisions(first(name), HEADER, IMAGE, RAW) for first in (ConfigFile, ConfigText))
     assert as_text == as_file
     assert Reject(RAW) in as_text
+
+
+@pytest.mark.parametrize("name", ["a", "0", "other.xml", "_a", ".a", "-a", "\u00e9", "<a/>"])
+def test_who_sends_a_name_takes_texts_by_its_first_bytes_too(name):
+    text = ConfigText(name)
+    assert bool(texts(decisions(text, RAW))) is takes_texts(encode(text)[:8])
 
 
 @pytest.mark.parametrize(

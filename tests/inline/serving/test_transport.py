@@ -118,12 +118,16 @@ def test_what_a_peer_has_not_taken_reaches_it_after_the_close(pair):
     assert received == data
 
 
-def test_bytes_after_a_close_message_do_not_reset_the_connection(pair):
+@pytest.mark.parametrize("size", [2, 1 << 18])
+def test_bytes_after_a_close_message_do_not_reset_the_connection(size, pair, monkeypatch):
     """They have come and are not received any more: closing would throw away what the peer has not read."""
+    monkeypatch.setattr(module, "_LINGER_S", 1.0)
     ours, theirs = pair
     transport = SocketTransport(ours, Patience(20.0, 1.0))
     data = bytes(range(256)) * 150
-    theirs.sendall(b"\4\0")
+    sending = threading.Thread(target=theirs.sendall, args=(bytes(size),), daemon=True)
+    sending.start()
+    sending.join(0.1)  # the rest of many bytes comes as the others are received
     transport.send(data)
     transport.finish()
     transport.close(unread=False)
