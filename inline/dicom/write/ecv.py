@@ -100,7 +100,7 @@ class EcvSource:
     def states(self) -> str:
         """Which source series is native and which post-contrast, by their numbers."""
         numbers = [each.series_number for each in self.slices]
-        return ", post-contrast ".join([f"native series {numbers[0]}", *map(str, numbers[1:])])
+        return ", post-contrast ".join([f"native {numbers[0]}", *map(str, numbers[1:])])
 
     @property
     def name(self) -> str:
