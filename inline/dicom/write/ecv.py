@@ -49,11 +49,13 @@ class EcvSource:
         result: ECV or partition coefficient, or the error that prevents them.
         native: slice of ``result.native``, in whose place the outputs lie.
         post: slice of ``result.post``; None where that is.
+        ordinal: number of the ECV, from 0, among those of its slice in both source series.
     """
 
     result: EcvResult
     native: DicomSource
     post: DicomSource | None
+    ordinal: int = 0
 
     @property
     def images(self) -> SourceImages:
@@ -79,11 +81,6 @@ class EcvSource:
     def slice_index(self) -> int:
         """Number of the native slice, from 0."""
         return self.result.native.slice_index
-
-    @property
-    def ordinal(self) -> int:
-        """Number of the ECV, from 0, among those of its slice in both source series."""
-        return sum(each.ordinal for each in self.slices)
 
     @property
     def part(self) -> str:

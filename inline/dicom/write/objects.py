@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -203,7 +203,7 @@ def write_examination(
     for source in sources:
         if source.result.identity in known:
             continue
-        by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
+        by_series.setdefault(source.series_uid, []).append(source)
     parts = [write_objects(members, outputs) for members in by_series.values()]
     parts.append(write_ecv(ecv, sources, outputs))
     return Written(
@@ -235,7 +235,7 @@ def dicom_sources(
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
         try:
             source = DicomSource(result, SourceImages.of(datasets, result.geometry), provenance)
-            key = (str(source.images.first.SeriesInstanceUID), source.key)
+            key = (source.series_uid, source.key)
             if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
         except Exception as error:  # of any kind, as in _attempt
@@ -248,13 +248,25 @@ def dicom_sources(
 
 def _counted(sources: Sequence[DicomSource]) -> list[DicomSource]:
     """Return results with the number of each among those of its slice and quantity in the source series."""
-    counts: Counter[tuple[str, int, Quantity]] = Counter()
-    ordinals: dict[int, int] = {}
-    for each in sorted(sources, key=lambda one: (one.result.scanner_made, one.result.identity.time_stamp)):
-        same = (str(each.images.first.SeriesInstanceUID), each.slice_index, each.result.quantity)
-        ordinals[id(each)] = counts[same]
-        counts[same] += 1
-    return [replace(each, ordinal=ordinals[id(each)]) for each in sources]
+    return _numbered(
+        sources,
+        same=lambda each: (each.series_uid, each.slice_index, each.quantity),
+        order=lambda each: (each.result.scanner_made, each.result.identity.time_stamp),
+    )
+
+
+def _numbered(
+    sources: Sequence[_Source],
+    same: Callable[[_Source], Hashable],
+    order: Callable[[_Source], tuple[int, ...]],
+) -> list[_Source]:
+    """Return sources with the number of each, in an order, among those of which something is the same."""
+    counts: Counter[Hashable] = Counter()
+    made: dict[int, _Source] = {}
+    for each in sorted(sources, key=order):
+        made[id(each)] = replace(each, ordinal=counts[same(each)])
+        counts[same(each)] += 1
+    return [made[id(each)] for each in sources]
 
 
 def write_ecv(
@@ -275,17 +287,23 @@ def write_ecv(
     }
     objects: list[Dataset] = []
     problems: list[str] = []
-    placed: dict[str, list[EcvSource]] = {}
+    found: list[EcvSource] = []
     for result in results:
         native, post = known.get(result.native), known.get(result.post)
-        name = f"ECV of {result.native.name}"
         if native is None or (post is None and result.post is not None):
-            problems.append(f"{name} is not written: its source images are not known")
-            continue
-        source = EcvSource(result, native, post)
+            problems.append(f"ECV of {result.native.name} is not written: its source images are not known")
+        else:
+            found.append(EcvSource(result, native, post))
+    placed: dict[str, list[EcvSource]] = {}
+    for source in _numbered(
+        found,
+        same=lambda each: (*(one.series_uid for one in each.slices), each.slice_index),
+        order=lambda each: tuple(one.ordinal for one in each.slices),
+    ):
+        name = f"ECV of {source.result.native.name}"
         made = _attempt(name, partial(_ecv_objects, source, outputs, problems), problems)
         if made is not None:
-            placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
+            placed.setdefault(source.native.series_uid, []).append(source)
             objects += made.values()
     if "report" in outputs:
         for members in placed.values():

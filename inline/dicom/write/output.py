@@ -120,6 +120,11 @@ class DicomSource:
         return self.result.identity.slice_index
 
     @property
+    def series_uid(self) -> str:
+        """UID of the source series."""
+        return str(self.images.first.SeriesInstanceUID)
+
+    @property
     def instance_number(self) -> int:
         """Number of the outputs in their series, from 1."""
         return instance_number(self.slice_index, self.ordinal)
@@ -167,7 +172,7 @@ class DicomSource:
     def place(self) -> str:
         """Text that identifies place, quantity and result within the study, whatever the settings."""
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
-        place = f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
+        place = f"{self.series_uid}|{position}|{self.result.quantity}"
         return f"{place}|{self.ordinal}" if self.ordinal else place
 
 

@@ -124,13 +124,33 @@ def with_series_number(source, number):
     return replace(source, images=replace(source.images, datasets=tuple(images)))
 
 
-def test_a_repeated_slice_of_one_series_has_numbers_and_names_of_its_own(slices):
-    source = source_of(examined(slices)[0], slices)
-    again_post = replace(source, post=replace(source.post, ordinal=1))
-    assert again_post.instance_number == source.instance_number + 1000
-    first, second = (values_by_region(ecv_report([each])) for each in (source, again_post))
-    assert set(first).isdisjoint(second)
-    assert "series 1 and 3 slice 0 result 2 ECV global" in second
+def later(source, ordinal):
+    """The source as a repeated acquisition, or as the scanner's map beside images."""
+    identity = replace(source.result.identity, time_stamp=source.result.identity.time_stamp + 400 * ordinal)
+    return replace(source, result=replace(source.result, identity=identity), ordinal=ordinal)
+
+
+@pytest.mark.parametrize(
+    ("ordinals", "results"),
+    [([(1, 1)], [0]), ([(0, 0), (1, 1)], [0, 1]), ([(1, 0), (0, 0)], [1, 0]), ([(0, 2), (0, 1)], [1, 0])],
+)
+def test_ecv_of_one_slice_and_two_series_are_numbered_among_each_other(slices, ordinals, results):
+    result = examined(slices)[0]
+    source = source_of(result, slices)
+    pairs = [(later(source.native, native), later(source.post, post)) for native, post in ordinals]
+    paired = [
+        replace(result, native=native.result.identity, post=post.result.identity) for native, post in pairs
+    ]
+    written = write_ecv(paired, [each for pair in pairs for each in pair], ("map", "report"))
+    assert written.problems == []
+    *maps, made = written.objects
+    assert [each.InstanceNumber for each in maps] == [30_001 + 1000 * number for number in results]
+    parts = ["slice 0", "slice 0 result 2"]
+    assert [each.SeriesDescription for each in maps] == [
+        f"ECV map, {parts[number]} (myostream)" for number in results
+    ]
+    found = [name for name in values_by_region(made) if name.endswith("global")]
+    assert found == [f"series 1 and 3 {parts[number]} ECV global" for number in results]
 
 
 def test_a_z_score_is_in_the_report(slices):
