@@ -247,26 +247,22 @@ def dicom_sources(
 
 
 def _counted(sources: Sequence[DicomSource]) -> list[DicomSource]:
-    """Return results with the number of each among those of its slice and quantity in the source series."""
-    return _numbered(
-        sources,
-        same=lambda each: (each.series_uid, each.slice_index, each.quantity),
-        order=lambda each: (each.result.scanner_made, each.result.identity.time_stamp),
-    )
+    """Return results with their numbers among those of their slice and quantity in the source series."""
+    order = [(each.result.scanner_made, each.result.identity.time_stamp) for each in sources]
+    places = [(each.series_uid, each.slice_index, each.quantity) for each in sources]
+    alike = [(*place, made) for place, (made, _) in zip(places, order, strict=True)]
+    numbers = zip(sources, _ordinals(places, order), _ordinals(alike, order), strict=True)
+    return [replace(each, ordinal=ordinal, repetition=own) for each, ordinal, own in numbers]
 
 
-def _numbered(
-    sources: Sequence[_Source],
-    same: Callable[[_Source], Hashable],
-    order: Callable[[_Source], tuple[int, ...]],
-) -> list[_Source]:
-    """Return sources with the number of each, in an order, among those of which something is the same."""
+def _ordinals(keys: Sequence[Hashable], order: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return the number of each key, from 0, among those equal to it, in an order."""
     counts: Counter[Hashable] = Counter()
-    made: dict[int, _Source] = {}
-    for each in sorted(sources, key=order):
-        made[id(each)] = replace(each, ordinal=counts[same(each)])
-        counts[same(each)] += 1
-    return [made[id(each)] for each in sources]
+    made = [0] * len(keys)
+    for index in sorted(range(len(keys)), key=order.__getitem__):
+        made[index] = counts[keys[index]]
+        counts[keys[index]] += 1
+    return made
 
 
 def write_ecv(
@@ -295,11 +291,10 @@ def write_ecv(
         else:
             found.append(EcvSource(result, native, post))
     placed: dict[str, list[EcvSource]] = {}
-    for source in _numbered(
-        found,
-        same=lambda each: (*(one.series_uid for one in each.slices), each.slice_index),
-        order=lambda each: tuple(one.ordinal for one in each.slices),
-    ):
+    pairs = [(*(one.series_uid for one in each.slices), each.slice_index) for each in found]
+    ordinals = _ordinals(pairs, [tuple(one.ordinal for one in each.slices) for each in found])
+    for each, ordinal in zip(found, ordinals, strict=True):
+        source = replace(each, ordinal=ordinal)
         name = f"ECV of {source.result.native.name}"
         made = _attempt(name, partial(_ecv_objects, source, outputs, problems), problems)
         if made is not None:

@@ -92,12 +92,14 @@ class DicomSource:
         provenance: program, weights and settings.
         ordinal: number of the result, from 0, among those of its slice and quantity in the source series: of
             repeated acquisitions, then of the scanner's map beside the images.
+        repetition: likewise, but among those of images or among the scanner's maps alone.
     """
 
     result: SliceResult
     images: SourceImages
     provenance: Provenance
     ordinal: int = 0
+    repetition: int = 0
 
     @property
     def slices(self) -> tuple[DicomSource, ...]:
@@ -170,10 +172,13 @@ class DicomSource:
 
     @property
     def place(self) -> str:
-        """Text that identifies place, quantity and result within the study, whatever the settings."""
+        """Text that identifies place, quantity and result within the study, whatever the settings.
+
+        The scanner's map has one of its own, whether its images have come or not.
+        """
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
-        place = f"{self.series_uid}|{position}|{self.result.quantity}"
-        return f"{place}|{self.ordinal}" if self.ordinal else place
+        place = f"{self.series_uid}|{position}|{self.quantity}" + ("|map" if self.result.scanner_made else "")
+        return f"{place}|{self.repetition}" if self.repetition else place
 
 
 def part(slice_index: int, ordinal: int) -> str:

@@ -470,9 +470,17 @@ def test_two_results_of_a_slice_in_one_series_are_told_apart(beside, tmp_path, r
     descriptions = sorted(each.SeriesDescription for each in both if "Parametric" in each.SOPClassUID.name)
     assert [("scanner's map" in each) for each in descriptions] == [False, beside == "map"]
     assert len(set(descriptions)) == 2
-    # The first one is tracked as before the other one came.
-    (before,) = [each for each in alone if each.Modality == "SEG"]
-    assert [item.TrackingUID for item in before.SegmentSequence] in tracked
+    # Each is tracked as it was before the other one came: the scanner's map may come before the images.
+    named = {
+        each.SegmentSequence[0].TrackingID: uids for each, uids in zip(segmentations, tracked, strict=True)
+    }
+    before = {"series 1 slice 0 T1 LV cavity": alone}
+    if beside == "map":
+        (tmp_path / "map").mkdir()
+        before["series 1 slice 0 result 2 T1 LV cavity"] = made(more, tmp_path / "map")
+    for name, objects in before.items():
+        (one,) = [each for each in objects if each.Modality == "SEG"]
+        assert [item.TrackingUID for item in one.SegmentSequence] == named[name]
 
 
 def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine, provenance):
