@@ -194,8 +194,8 @@ def instance_number(slice_index: int, ordinal: int) -> int:
 def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     """Return the arguments of highdicom's constructors that all outputs share.
 
-    The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
-    objects. That of a report also follows from its statements.
+    The UIDs follow from the source images, the kind, the numbers of slice and result, and what the values
+    depend on: a rerun replaces its objects. That of a report also follows from its statements.
 
     Args:
         kind: of :data:`KINDS`.
@@ -204,8 +204,8 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     first = sources[0]
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
-    keys = [f"{each.key} {each.statements}" if kind in _REPORTS else each.key for each in sources]
-    own = (first.key,) if kind in _ALONE else (described(sources), series)
+    keys = [f"{each.key} {each.statements if kind in _REPORTS else each.part}" for each in sources]
+    own = keys if kind in _ALONE else (described(sources), series)
     return {
         "series_instance_uid": derived_uid(f"{kind} series", *own, settings_key),
         "series_number": _FIRST_NUMBER + 10 * number_of(first.images.first) + KINDS[kind],

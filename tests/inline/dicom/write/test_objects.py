@@ -393,6 +393,23 @@ def test_a_slice_whose_level_follows_from_later_slices_has_a_report_of_its_own(
     assert report_alone.SOPInstanceUID not in known
 
 
+def test_a_slice_that_has_another_number_with_later_slices_has_objects_of_its_own(
+    classic_sources, scanned, tmp_path, ring_engine, provenance
+):
+    same = classic_sources[1]
+    uids = {each.SOPInstanceUID for each in same.images.datasets}
+    files = save([each for each in scanned if each.SOPInstanceUID in uids], tmp_path)
+    (alone,) = read_sources(files, ring_engine, provenance)
+    assert (alone.images.key, alone.slice_index, same.slice_index) == (same.images.key, 0, 1)
+    before, after = (write_objects([each], ALL).objects for each in (alone, same))
+    assert {each.SOPInstanceUID for each in before}.isdisjoint(each.SOPInstanceUID for each in after)
+    # A series has one description (PS3.3 C.7.3.1).
+    texts = {each.SeriesInstanceUID: each.SeriesDescription for each in before}
+    assert all(
+        texts.get(each.SeriesInstanceUID, each.SeriesDescription) == each.SeriesDescription for each in after
+    )
+
+
 def test_reports_have_one_uid_where_they_state_the_same(changed, source):
     def uids(each):
         return [common(kind, each)["sop_instance_uid"] for kind in ALL]
