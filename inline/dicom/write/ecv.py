@@ -95,14 +95,22 @@ class EcvSource:
 
     @property
     def states(self) -> str:
-        """Which source series is native and which post-contrast, by their numbers."""
-        numbers = [each.series_number for each in self.slices]
-        return ", post-contrast ".join([f"native {numbers[0]}", *map(str, numbers[1:])])
+        """Which source series is native and which post-contrast, by their numbers.
+
+        As of a map it must fit into 64 characters.
+        """
+        return "native " + ", post-contrast ".join(each.series_name for each in self.slices)
 
     @property
     def name(self) -> str:
         """Name of the slice position; nothing of the patient is in it."""
-        series = " and ".join(str(each.series_number) for each in self.slices)
+        series = " and ".join(each.series_name for each in self.slices)
+        return f"series {series} {self.part} ECV"
+
+    @property
+    def log_name(self) -> str:
+        """Name of the slice position in messages, which name a series by its index."""
+        series = " and ".join(str(each.result.identity.series_index) for each in self.slices)
         return f"series {series} {self.part} ECV"
 
     @property

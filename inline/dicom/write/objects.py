@@ -22,7 +22,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import quiet, reason
 from inline.dicom.write.capture import capture
 from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
-from inline.dicom.write.output import DicomSource
+from inline.dicom.write.output import DicomSource, number_of
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance
 from inline.dicom.write.report import report
@@ -73,7 +73,7 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     placed: list[DicomSource] = []
     given: list[DicomSource] = []
     for source in sources:
-        made = _attempt(source.name, partial(_slice_objects, source, outputs, problems), problems)
+        made = _attempt(source.log_name, partial(_slice_objects, source, outputs, problems), problems)
         if made is None:
             continue
         placed.append(source)
@@ -111,7 +111,7 @@ def _slice_objects(
     }
     if result.contours is None:
         del makers["segmentation"]
-    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
+    return _made(source.log_name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
 def _capture(source: DicomSource, made: ParametricMap) -> Dataset:
@@ -147,7 +147,9 @@ def _reports(
     try:
         return [make(sources)], list(sources)
     except Exception:  # of any kind, as in _attempt, which reports it
-        alone = [_attempt(f"the report of {each.name}", partial(make, [each]), problems) for each in sources]
+        alone = [
+            _attempt(f"the report of {each.log_name}", partial(make, [each]), problems) for each in sources
+        ]
         made = [(one, each) for one, each in zip(alone, sources, strict=True) if one is not None]
         return [one for one, _ in made], [each for _, each in made]
 
@@ -247,12 +249,16 @@ def dicom_sources(
 
 
 def _counted(sources: Sequence[DicomSource]) -> list[DicomSource]:
-    """Return results with their numbers among those of their slice and quantity in the source series."""
+    """Return results with what tells them and their series from others of the study: numbers and names."""
     order = [(each.result.scanner_made, each.result.identity.time_stamp) for each in sources]
     places = [(each.series_uid, each.slice_index, each.quantity) for each in sources]
     alike = [(*place, made) for place, (made, _) in zip(places, order, strict=True)]
-    numbers = zip(sources, _ordinals(places, order), _ordinals(alike, order), strict=True)
-    return [replace(each, ordinal=ordinal, repetition=own) for each, ordinal, own in numbers]
+    series = {each.series_uid: number_of(each.images.first) for each in sources}
+    with_number = Counter(series.values())
+    return [
+        replace(each, ordinal=ordinal, repetition=own, by_index=with_number[series[each.series_uid]] > 1)
+        for each, ordinal, own in zip(sources, _ordinals(places, order), _ordinals(alike, order), strict=True)
+    ]
 
 
 def _ordinals(keys: Sequence[Hashable], order: Sequence[tuple[int, ...]]) -> list[int]:
@@ -295,8 +301,7 @@ def write_ecv(
     ordinals = _ordinals(pairs, [tuple(one.ordinal for one in each.slices) for each in found])
     for each, ordinal in zip(found, ordinals, strict=True):
         source = replace(each, ordinal=ordinal)
-        name = f"ECV of {source.result.native.name}"
-        made = _attempt(name, partial(_ecv_objects, source, outputs, problems), problems)
+        made = _attempt(source.log_name, partial(_ecv_objects, source, outputs, problems), problems)
         if made is not None:
             placed.setdefault(source.native.series_uid, []).append(source)
             objects += made.values()
@@ -314,7 +319,7 @@ def _ecv_objects(
         return {}
     source.images.check_place(source.result.geometry)
     makers = {"map": partial(ecv_map, source), "capture": partial(ecv_capture, source, _SCALE)}
-    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
+    return _made(source.log_name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
 @quiet()

@@ -93,6 +93,7 @@ class DicomSource:
         ordinal: number of the result, from 0, among those of its slice and quantity in the source series: of
             repeated acquisitions, then of the scanner's map beside the images.
         repetition: likewise, but among those of images or among the scanner's maps alone.
+        by_index: texts name the source series by its index, since another one of the study has its number.
     """
 
     result: SliceResult
@@ -100,6 +101,7 @@ class DicomSource:
     provenance: Provenance
     ordinal: int = 0
     repetition: int = 0
+    by_index: bool = False
 
     @property
     def slices(self) -> tuple[DicomSource, ...]:
@@ -132,9 +134,10 @@ class DicomSource:
         return instance_number(self.slice_index, self.ordinal)
 
     @property
-    def series_number(self) -> int:
-        """Number that the source series states; without one, the index of the result."""
-        return number_of(self.images.first) or self.result.identity.series_index
+    def series_name(self) -> str:
+        """Number that the source series states; where it has none of its own, its index."""
+        number = 0 if self.by_index else number_of(self.images.first)
+        return str(number) if number else f"index {self.result.identity.series_index}"
 
     @property
     def part(self) -> str:
@@ -144,7 +147,12 @@ class DicomSource:
     @property
     def name(self) -> str:
         """Name of the result; nothing of the patient is in it."""
-        return f"series {self.series_number} {self.part} {self.quantity}"
+        return f"series {self.series_name} {self.part} {self.quantity}"
+
+    @property
+    def log_name(self) -> str:
+        """Name of the result in messages, which name a series by its index."""
+        return f"series {self.result.identity.series_index} {self.part} {self.quantity}"
 
     @property
     def key(self) -> str:

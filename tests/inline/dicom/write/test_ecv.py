@@ -266,7 +266,7 @@ def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_writte
     results = examined(slices)
     written = write_ecv(results, slices, ALL)
     (problem,) = written.problems
-    assert problem.startswith("ECV of series 1 slice 0 is not written: no DICOM object can be made")
+    assert problem.startswith("series 1 and 3 slice 0 ECV is not written: no DICOM object can be made")
     (made,) = map(again, written.objects)
     assert list(values_by_region(made)) == ["series 1 slice 1 ECV slice"]
 

@@ -24,8 +24,11 @@ from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourcePlane
 from inline.emit.record import record
+from inline.examination.examine import examine
 from inline.pipeline import Pipeline, SliceContext
-from inline.settings import Settings
+from inline.reference import ReferenceRanges
+from inline.settings import EcvSettings, RegionSettings, Settings
+from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import read_sources, save
@@ -507,6 +510,49 @@ def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine,
     sources = read_sources(save(objects, tmp_path), ring_engine, provenance)
     assert sources[0].result.identity.series_index == 1
     assert all(name.startswith("series 2005001 slice 0 T1 ") for name in values_by_region(report(sources)))
+
+
+def test_the_log_names_a_series_by_its_index(source, monkeypatch):
+    """As it does for slices without source images, and in all other messages."""
+    (image, *others) = deepcopy(source.images.datasets)
+    image.SeriesNumber = 2005001
+    images = replace(source.images, datasets=(image, *others))
+    moved = replace(source.result.geometry, position=(0.0, 0.0, 99.0))
+    beside = replace(source, images=images, result=replace(source.result, geometry=moved))
+    (problem,) = write_objects([beside], ALL).problems
+    assert problem.startswith("series 1 slice 0 T1 is not written")
+    for kind in ("capture", "report"):
+        monkeypatch.setattr(f"inline.dicom.write.objects.{kind}", refusing)
+    problems = write_objects([replace(source, images=images, ordinal=1)], ALL).problems
+    assert [each.partition(" is not written")[0] for each in problems] == [
+        "the capture of series 1 slice 0 result 2 T1",
+        "the report of series 1 slice 0 result 2 T1",
+    ]
+
+
+def refusing(*_, **__):
+    raise KeyError("SliceThickness")
+
+
+@pytest.mark.parametrize("number", [7, None])
+def test_texts_name_series_without_a_number_of_their_own_by_index(number, tmp_path, ring_engine, provenance):
+    objects = scanner.classic(phantom.native_and_post(1))
+    for each in objects:
+        each.SeriesNumber = number
+    (examination,) = open_dicom(save(objects, tmp_path)).examinations()
+    results = [Pipeline(ring_engine).process(each) for each in examination.series]
+    native, post = [each.identity.series_index for each in results]
+    assert native != post
+    ecv = examine(results, EcvSettings(), RegionSettings(), ReferenceRanges()).ecv
+    written = write_examination(examination, results, provenance, ALL, ecv).objects
+    (mapped,) = [each for each in written if each.SeriesDescription.startswith("Partition coefficient map")]
+    assert mapped.ContentDescription == (
+        f"Partition coefficient, native index {native}, post-contrast index {post}"
+    )
+    of_native, of_post, of_ecv = (set(values_by_region(each)) for each in written if each.Modality == "SR")
+    assert f"series index {native} slice 0 T1 global" in of_native
+    assert f"series index {post} slice 0 T1 global" in of_post
+    assert f"series index {native} and index {post} slice 0 ECV global" in of_ecv
 
 
 def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engine, provenance):
