@@ -189,7 +189,7 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 
     Each region is a measurement group with the source images of both slices. The first group of a position
     also has haematocrit, level, error, flags and notes. A value that the record does not have is left out, as
-    is any other group without a median.
+    is any other group without a partition coefficient, which is there without haematocrit too.
 
     Args:
         sources: slice positions, at least one.
@@ -202,7 +202,7 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     values = ecv_record(source.result)
     origin = values["haematocrit_source"]
-    for place, region in enumerate(reported(values, "median", "partition_coefficient")):
+    for place, region in enumerate(reported(values, "partition_coefficient")):
         measurements = list(_measurements(region))
         if not place and values["haematocrit"] is not None:
             measurements.append(
