@@ -1,9 +1,11 @@
+import re
 import shutil
 import subprocess
 import warnings
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pydicom import dcmread
 from pydicom.valuerep import PersonName
 from scipy.ndimage import map_coordinates
 
+import inline
 from inline.data.client_text import for_log
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
@@ -693,6 +696,19 @@ def test_names_of_any_script_are_kept(source, tmp_path, name):
     named = replace(source, images=replace(source.images, datasets=(image,)))
     (made,) = write_objects([named], ("report",)).objects
     assert again(made).PatientName == name
+
+
+def test_the_example_of_the_page_runs(source, ring_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = Path(inline.__file__).parent.parent / "docs" / "dicom-node.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = {"datasets": source.images.datasets, "result": source.result, "settings": Settings()}
+    figure = np.zeros((5, 7, 3), np.uint8)
+    exec(block, {**names, "pipeline": Pipeline(ring_engine), "rgb": figure})
+    found = [dcmread(file) for file in tmp_path.glob("*.dcm")]
+    assert sorted(each.Modality for each in found) == ["OT", "OT", "SEG", "SR"]
+    (shown,) = [each.pixel_array for each in found if "Capture" in each.SOPClassUID.name]
+    np.testing.assert_array_equal(shown, figure)
 
 
 def test_a_capture_refuses_what_is_no_figure(source):
