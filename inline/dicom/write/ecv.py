@@ -49,11 +49,13 @@ class EcvSource:
         result: ECV or partition coefficient, or the error that prevents them.
         native: slice of ``result.native``, in whose place the outputs lie.
         post: slice of ``result.post``; None where that is.
+        ordinal: number of the ECV, from 0, among those of its slice in both source series.
     """
 
     result: EcvResult
     native: DicomSource
     post: DicomSource | None
+    ordinal: int = 0
 
     @property
     def images(self) -> SourceImages:
@@ -81,11 +83,6 @@ class EcvSource:
         return self.result.native.slice_index
 
     @property
-    def ordinal(self) -> int:
-        """Number of the ECV, from 0, among those of its slice in both source series."""
-        return sum(each.ordinal for each in self.slices)
-
-    @property
     def part(self) -> str:
         """Slice, and which of its results, as series descriptions state it."""
         return part(self.slice_index, self.ordinal)
@@ -98,14 +95,22 @@ class EcvSource:
 
     @property
     def states(self) -> str:
-        """Which source series is native and which post-contrast, by their numbers."""
-        numbers = [each.series_number for each in self.slices]
-        return ", post-contrast ".join([f"native series {numbers[0]}", *map(str, numbers[1:])])
+        """Which source series is native and which post-contrast, by their numbers.
+
+        As of a map it must fit into 64 characters.
+        """
+        return "native " + ", post-contrast ".join(each.series_name for each in self.slices)
 
     @property
     def name(self) -> str:
         """Name of the slice position; nothing of the patient is in it."""
-        series = " and ".join(str(each.series_number) for each in self.slices)
+        series = " and ".join(each.series_name for each in self.slices)
+        return f"series {series} {self.part} ECV"
+
+    @property
+    def log_name(self) -> str:
+        """Name of the slice position in messages, which name a series by its index."""
+        series = " and ".join(str(each.result.identity.series_index) for each in self.slices)
         return f"series {series} {self.part} ECV"
 
     @property
@@ -184,7 +189,7 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 
     Each region is a measurement group with the source images of both slices. The first group of a position
     also has haematocrit, level, error, flags and notes. A value that the record does not have is left out, as
-    is any other group without a median.
+    is any other group without a partition coefficient, which is there without haematocrit too.
 
     Args:
         sources: slice positions, at least one.
@@ -197,7 +202,7 @@ def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
 def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     values = ecv_record(source.result)
     origin = values["haematocrit_source"]
-    for place, region in enumerate(reported(values, "median", "partition_coefficient")):
+    for place, region in enumerate(reported(values, "partition_coefficient")):
         measurements = list(_measurements(region))
         if not place and values["haematocrit"] is not None:
             measurements.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -22,7 +22,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import quiet, reason
 from inline.dicom.write.capture import capture
 from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
-from inline.dicom.write.output import DicomSource
+from inline.dicom.write.output import DicomSource, number_of
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance
 from inline.dicom.write.report import report
@@ -73,7 +73,7 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     placed: list[DicomSource] = []
     given: list[DicomSource] = []
     for source in sources:
-        made = _attempt(source.name, partial(_slice_objects, source, outputs, problems), problems)
+        made = _attempt(source.log_name, partial(_slice_objects, source, outputs, problems), problems)
         if made is None:
             continue
         placed.append(source)
@@ -111,7 +111,7 @@ def _slice_objects(
     }
     if result.contours is None:
         del makers["segmentation"]
-    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
+    return _made(source.log_name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
 def _capture(source: DicomSource, made: ParametricMap) -> Dataset:
@@ -147,7 +147,9 @@ def _reports(
     try:
         return [make(sources)], list(sources)
     except Exception:  # of any kind, as in _attempt, which reports it
-        alone = [_attempt(f"the report of {each.name}", partial(make, [each]), problems) for each in sources]
+        alone = [
+            _attempt(f"the report of {each.log_name}", partial(make, [each]), problems) for each in sources
+        ]
         made = [(one, each) for one, each in zip(alone, sources, strict=True) if one is not None]
         return [one for one, _ in made], [each for _, each in made]
 
@@ -203,7 +205,7 @@ def write_examination(
     for source in sources:
         if source.result.identity in known:
             continue
-        by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
+        by_series.setdefault(source.series_uid, []).append(source)
     parts = [write_objects(members, outputs) for members in by_series.values()]
     parts.append(write_ecv(ecv, sources, outputs))
     return Written(
@@ -235,7 +237,7 @@ def dicom_sources(
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
         try:
             source = DicomSource(result, SourceImages.of(datasets, result.geometry), provenance)
-            key = (str(source.images.first.SeriesInstanceUID), source.key)
+            key = (source.series_uid, source.key)
             if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
         except Exception as error:  # of any kind, as in _attempt
@@ -247,14 +249,26 @@ def dicom_sources(
 
 
 def _counted(sources: Sequence[DicomSource]) -> list[DicomSource]:
-    """Return results with the number of each among those of its slice and quantity in the source series."""
-    counts: Counter[tuple[str, int, Quantity]] = Counter()
-    ordinals: dict[int, int] = {}
-    for each in sorted(sources, key=lambda one: (one.result.scanner_made, one.result.identity.time_stamp)):
-        same = (str(each.images.first.SeriesInstanceUID), each.slice_index, each.result.quantity)
-        ordinals[id(each)] = counts[same]
-        counts[same] += 1
-    return [replace(each, ordinal=ordinals[id(each)]) for each in sources]
+    """Return results with what tells them and their series from others of the study: numbers and names."""
+    order = [(each.result.scanner_made, each.result.identity.time_stamp) for each in sources]
+    places = [(each.series_uid, each.slice_index, each.quantity) for each in sources]
+    alike = [(*place, made) for place, (made, _) in zip(places, order, strict=True)]
+    series = {each.series_uid: number_of(each.images.first) for each in sources}
+    with_number = Counter(series.values())
+    return [
+        replace(each, ordinal=ordinal, repetition=own, by_index=with_number[series[each.series_uid]] > 1)
+        for each, ordinal, own in zip(sources, _ordinals(places, order), _ordinals(alike, order), strict=True)
+    ]
+
+
+def _ordinals(keys: Sequence[Hashable], order: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return the number of each key, from 0, among those equal to it, in an order."""
+    counts: Counter[Hashable] = Counter()
+    made = [0] * len(keys)
+    for index in sorted(range(len(keys)), key=order.__getitem__):
+        made[index] = counts[keys[index]]
+        counts[keys[index]] += 1
+    return made
 
 
 def write_ecv(
@@ -275,17 +289,21 @@ def write_ecv(
     }
     objects: list[Dataset] = []
     problems: list[str] = []
-    placed: dict[str, list[EcvSource]] = {}
+    found: list[EcvSource] = []
     for result in results:
         native, post = known.get(result.native), known.get(result.post)
-        name = f"ECV of {result.native.name}"
         if native is None or (post is None and result.post is not None):
-            problems.append(f"{name} is not written: its source images are not known")
-            continue
-        source = EcvSource(result, native, post)
-        made = _attempt(name, partial(_ecv_objects, source, outputs, problems), problems)
+            problems.append(f"ECV of {result.native.name} is not written: its source images are not known")
+        else:
+            found.append(EcvSource(result, native, post))
+    placed: dict[str, list[EcvSource]] = {}
+    pairs = [(*(one.series_uid for one in each.slices), each.slice_index) for each in found]
+    ordinals = _ordinals(pairs, [tuple(one.ordinal for one in each.slices) for each in found])
+    for each, ordinal in zip(found, ordinals, strict=True):
+        source = replace(each, ordinal=ordinal)
+        made = _attempt(source.log_name, partial(_ecv_objects, source, outputs, problems), problems)
         if made is not None:
-            placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
+            placed.setdefault(source.native.series_uid, []).append(source)
             objects += made.values()
     if "report" in outputs:
         for members in placed.values():
@@ -301,7 +319,7 @@ def _ecv_objects(
         return {}
     source.images.check_place(source.result.geometry)
     makers = {"map": partial(ecv_map, source), "capture": partial(ecv_capture, source, _SCALE)}
-    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
+    return _made(source.log_name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
 @quiet()

@@ -92,12 +92,16 @@ class DicomSource:
         provenance: program, weights and settings.
         ordinal: number of the result, from 0, among those of its slice and quantity in the source series: of
             repeated acquisitions, then of the scanner's map beside the images.
+        repetition: likewise, but among those of images or among the scanner's maps alone.
+        by_index: texts name the source series by its index, since another one of the study has its number.
     """
 
     result: SliceResult
     images: SourceImages
     provenance: Provenance
     ordinal: int = 0
+    repetition: int = 0
+    by_index: bool = False
 
     @property
     def slices(self) -> tuple[DicomSource, ...]:
@@ -120,14 +124,20 @@ class DicomSource:
         return self.result.identity.slice_index
 
     @property
+    def series_uid(self) -> str:
+        """UID of the source series."""
+        return str(self.images.first.SeriesInstanceUID)
+
+    @property
     def instance_number(self) -> int:
         """Number of the outputs in their series, from 1."""
         return instance_number(self.slice_index, self.ordinal)
 
     @property
-    def series_number(self) -> int:
-        """Number that the source series states; without one, the index of the result."""
-        return number_of(self.images.first) or self.result.identity.series_index
+    def series_name(self) -> str:
+        """Number that the source series states; where it has none of its own, its index."""
+        number = 0 if self.by_index else number_of(self.images.first)
+        return str(number) if number else f"index {self.result.identity.series_index}"
 
     @property
     def part(self) -> str:
@@ -137,7 +147,12 @@ class DicomSource:
     @property
     def name(self) -> str:
         """Name of the result; nothing of the patient is in it."""
-        return f"series {self.series_number} {self.part} {self.quantity}"
+        return f"series {self.series_name} {self.part} {self.quantity}"
+
+    @property
+    def log_name(self) -> str:
+        """Name of the result in messages, which name a series by its index."""
+        return f"series {self.result.identity.series_index} {self.part} {self.quantity}"
 
     @property
     def key(self) -> str:
@@ -165,10 +180,13 @@ class DicomSource:
 
     @property
     def place(self) -> str:
-        """Text that identifies place, quantity and result within the study, whatever the settings."""
+        """Text that identifies place, quantity and result within the study, whatever the settings.
+
+        The scanner's map has one of its own, whether its images have come or not.
+        """
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
-        place = f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
-        return f"{place}|{self.ordinal}" if self.ordinal else place
+        place = f"{self.series_uid}|{position}|{self.quantity}" + ("|map" if self.result.scanner_made else "")
+        return f"{place}|{self.repetition}" if self.repetition else place
 
 
 def part(slice_index: int, ordinal: int) -> str:
@@ -184,8 +202,8 @@ def instance_number(slice_index: int, ordinal: int) -> int:
 def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     """Return the arguments of highdicom's constructors that all outputs share.
 
-    The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
-    objects. That of a report also follows from its statements.
+    The UIDs follow from the source images, the kind, the numbers of slice and result, and what the values
+    depend on: a rerun replaces its objects. That of a report also follows from its statements.
 
     Args:
         kind: of :data:`KINDS`.
@@ -194,8 +212,8 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     first = sources[0]
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
-    keys = [f"{each.key} {each.statements}" if kind in _REPORTS else each.key for each in sources]
-    own = (first.key,) if kind in _ALONE else (described(sources), series)
+    keys = [f"{each.key} {each.statements if kind in _REPORTS else each.part}" for each in sources]
+    own = keys if kind in _ALONE else (described(sources), series)
     return {
         "series_instance_uid": derived_uid(f"{kind} series", *own, settings_key),
         "series_number": _FIRST_NUMBER + 10 * number_of(first.images.first) + KINDS[kind],

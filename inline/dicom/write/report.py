@@ -105,14 +105,13 @@ def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Grou
         yield with_texts(group, texts(values)) if not place else group
 
 
-def reported(values: Mapping[str, Any], *needed: str) -> list[dict[str, Any]]:
-    """Return the regions of a record that have one of some values, and always the first one or the slice.
+def reported(values: Mapping[str, Any], needed: str) -> list[dict[str, Any]]:
+    """Return the regions of a record that have a value, and always the first one or the slice.
 
     3D Slicer's table has the columns of its first group: rows with fewer measurements are shifted in it.
     """
     regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
-    known = [each for each in regions[1:] if any(each.get(name) is not None for name in needed)]
-    return [regions[0], *known]
+    return [regions[0], *(each for each in regions[1:] if each[needed] is not None)]
 
 
 def _group(

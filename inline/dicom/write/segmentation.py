@@ -33,7 +33,7 @@ def segmentation(source: DicomSource) -> Dataset:
     """
     result, images = source.result, source.images
     if result.contours is None or not result.labels.any():
-        raise DicomWriteError(f"{source.name} has no contours: {', '.join(result.flags) or result.error}")
+        raise DicomWriteError(f"{source.log_name} has no contours: {', '.join(result.flags) or result.error}")
     plane = images.plane()
     made = Segmentation(
         source_images=[images.reference()],

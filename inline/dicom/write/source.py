@@ -40,8 +40,14 @@ _EMPTY_ALLOWED: Final = {
     "ReferringPhysicianName": "",
 }
 """Attributes of type 2 and the form of those that highdicom refuses in another one."""
-_AGE: Final = r"\d{3}[DWMY]"
-"""Form of PatientAge, which is copied where it is stated."""
+_DECIMAL: Final = r"(?=.{1,16}$) *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *"
+_STATED: Final = {
+    "PatientAge": r"\d{3}[DWMY]",
+    "PatientSize": _DECIMAL,
+    "PatientWeight": _DECIMAL,
+    "PatientBodyMassIndex": _DECIMAL,
+}
+"""Form of attributes that are copied where they are stated."""
 _CALENDAR: Final = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 """Those that highdicom refuses where the day or time does not exist: 00000000, 19500230, 256199."""
 _TEXTS: Final = ("PN", "LO", "SH", "LT", "ST", "UT")
@@ -175,8 +181,8 @@ class SourceImages:
     def reference(self) -> Dataset:
         """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
 
-        A date, time, sex or age in a form unknown to the standard, a date or time that does not exist, and
-        several names where one is allowed are left empty.
+        A date, time, sex, age, size or weight in a form unknown to the standard, a date or time that does not
+        exist, and several names where one is allowed are left empty.
         """
         made = self._with_plane(self.first)
         made.decode()
@@ -189,8 +195,9 @@ class SourceImages:
             several = name in made and made[name].VR == "PN" and made[name].VM > 1
             if several or not value or (form and not re.fullmatch(form, value)) or not _exists(name, value):
                 setattr(made, name, "")
-        if "PatientAge" in made and not re.fullmatch(_AGE, str(made.PatientAge)):
-            made.PatientAge = ""
+        for name, form in _STATED.items():
+            if name in made and not re.fullmatch(form, str(made[name].value)):
+                setattr(made, name, "")
         return made
 
     def _with_plane(self, dataset: Dataset) -> Dataset:

@@ -104,29 +104,53 @@ def test_the_numbers_of_a_report_are_those_of_the_record(slices):
 def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_their_own(slices):
     first = examined(slices)[0]
     source = source_of(first, slices)
-    images = [deepcopy(each) for each in source.post.images.datasets]
-    for each in images:
-        each.SeriesNumber = 65535
-    post = replace(source.post, images=replace(source.post.images, datasets=tuple(images)))
+    post = with_series_number(source.post, 65535)
     other = EcvSource(replace(first, post=replace(first.post, series_index=65535)), source.native, post)
     made = [ecv_map(each) for each in (source, other)]
     assert [each.ContentDescription for each in made] == [
-        "ECV in %, native series 1, post-contrast 3",
-        "ECV in %, native series 1, post-contrast 65535",
+        "ECV in %, native 1, post-contrast 3",
+        "ECV in %, native 1, post-contrast 65535",
     ]
     assert len({each.InstanceNumber for each in made}) == 2
     _, found = next(iter(values_by_region(ecv_report([source])).values()))
     state = dict(found)["Native or post-contrast, and the source of that"]
-    assert state == f"native series 1, post-contrast 3 ({first.pairing})"
+    assert state == f"native 1, post-contrast 3 ({first.pairing})"
 
 
-def test_a_repeated_slice_of_one_series_has_numbers_and_names_of_its_own(slices):
-    source = source_of(examined(slices)[0], slices)
-    again_post = replace(source, post=replace(source.post, ordinal=1))
-    assert again_post.instance_number == source.instance_number + 1000
-    first, second = (values_by_region(ecv_report([each])) for each in (source, again_post))
-    assert set(first).isdisjoint(second)
-    assert "series 1 and 3 slice 0 result 2 ECV global" in second
+def with_series_number(source, number):
+    images = [deepcopy(each) for each in source.images.datasets]
+    for each in images:
+        each.SeriesNumber = number
+    return replace(source, images=replace(source.images, datasets=tuple(images)))
+
+
+def later(source, ordinal):
+    """The source as a repeated acquisition, or as the scanner's map beside images."""
+    identity = replace(source.result.identity, time_stamp=source.result.identity.time_stamp + 400 * ordinal)
+    return replace(source, result=replace(source.result, identity=identity), ordinal=ordinal)
+
+
+@pytest.mark.parametrize(
+    ("ordinals", "results"),
+    [([(1, 1)], [0]), ([(0, 0), (1, 1)], [0, 1]), ([(1, 0), (0, 0)], [1, 0]), ([(0, 2), (0, 1)], [1, 0])],
+)
+def test_ecv_of_one_slice_and_two_series_are_numbered_among_each_other(slices, ordinals, results):
+    result = examined(slices)[0]
+    source = source_of(result, slices)
+    pairs = [(later(source.native, native), later(source.post, post)) for native, post in ordinals]
+    paired = [
+        replace(result, native=native.result.identity, post=post.result.identity) for native, post in pairs
+    ]
+    written = write_ecv(paired, [each for pair in pairs for each in pair], ("map", "report"))
+    assert written.problems == []
+    *maps, made = written.objects
+    assert [each.InstanceNumber for each in maps] == [30_001 + 1000 * number for number in results]
+    parts = ["slice 0", "slice 0 result 2"]
+    assert [each.SeriesDescription for each in maps] == [
+        f"ECV map, {parts[number]} (myostream)" for number in results
+    ]
+    found = [name for name in values_by_region(made) if name.endswith("global")]
+    assert found == [f"series 1 and 3 {parts[number]} ECV global" for number in results]
 
 
 def test_a_z_score_is_in_the_report(slices):
@@ -242,7 +266,7 @@ def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_writte
     results = examined(slices)
     written = write_ecv(results, slices, ALL)
     (problem,) = written.problems
-    assert problem.startswith("ECV of series 1 slice 0 is not written: no DICOM object can be made")
+    assert problem.startswith("series 1 and 3 slice 0 ECV is not written: no DICOM object can be made")
     (made,) = map(again, written.objects)
     assert list(values_by_region(made)) == ["series 1 slice 1 ECV slice"]
 
@@ -252,6 +276,7 @@ def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_writte
 )
 @pytest.mark.parametrize("settings", [KNOWN, EcvSettings()])
 def test_outputs_conform_to_the_standard(slices, settings, tmp_path):
+    slices = [with_series_number(each, 100_000_000) for each in slices]  # the longest text
     for number, each in enumerate(write_ecv(examined(slices, settings), slices, ALL).objects):
         file = tmp_path / f"{number}.dcm"
         each.save_as(file, enforce_file_format=True)

@@ -1,9 +1,11 @@
+import re
 import shutil
 import subprocess
 import warnings
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pydicom import dcmread
 from pydicom.valuerep import PersonName
 from scipy.ndimage import map_coordinates
 
+import inline
 from inline.data.client_text import for_log
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
@@ -24,8 +27,11 @@ from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourcePlane
 from inline.emit.record import record
+from inline.examination.examine import examine
 from inline.pipeline import Pipeline, SliceContext
-from inline.settings import Settings
+from inline.reference import ReferenceRanges
+from inline.settings import EcvSettings, RegionSettings, Settings
+from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import read_sources, save
@@ -393,6 +399,23 @@ def test_a_slice_whose_level_follows_from_later_slices_has_a_report_of_its_own(
     assert report_alone.SOPInstanceUID not in known
 
 
+def test_a_slice_that_has_another_number_with_later_slices_has_objects_of_its_own(
+    classic_sources, scanned, tmp_path, ring_engine, provenance
+):
+    same = classic_sources[1]
+    uids = {each.SOPInstanceUID for each in same.images.datasets}
+    files = save([each for each in scanned if each.SOPInstanceUID in uids], tmp_path)
+    (alone,) = read_sources(files, ring_engine, provenance)
+    assert (alone.images.key, alone.slice_index, same.slice_index) == (same.images.key, 0, 1)
+    before, after = (write_objects([each], ALL).objects for each in (alone, same))
+    assert {each.SOPInstanceUID for each in before}.isdisjoint(each.SOPInstanceUID for each in after)
+    # A series has one description (PS3.3 C.7.3.1).
+    texts = {each.SeriesInstanceUID: each.SeriesDescription for each in before}
+    assert all(
+        texts.get(each.SeriesInstanceUID, each.SeriesDescription) == each.SeriesDescription for each in after
+    )
+
+
 def test_reports_have_one_uid_where_they_state_the_same(changed, source):
     def uids(each):
         return [common(kind, each)["sop_instance_uid"] for kind in ALL]
@@ -470,9 +493,17 @@ def test_two_results_of_a_slice_in_one_series_are_told_apart(beside, tmp_path, r
     descriptions = sorted(each.SeriesDescription for each in both if "Parametric" in each.SOPClassUID.name)
     assert [("scanner's map" in each) for each in descriptions] == [False, beside == "map"]
     assert len(set(descriptions)) == 2
-    # The first one is tracked as before the other one came.
-    (before,) = [each for each in alone if each.Modality == "SEG"]
-    assert [item.TrackingUID for item in before.SegmentSequence] in tracked
+    # Each is tracked as it was before the other one came: the scanner's map may come before the images.
+    named = {
+        each.SegmentSequence[0].TrackingID: uids for each, uids in zip(segmentations, tracked, strict=True)
+    }
+    before = {"series 1 slice 0 T1 LV cavity": alone}
+    if beside == "map":
+        (tmp_path / "map").mkdir()
+        before["series 1 slice 0 result 2 T1 LV cavity"] = made(more, tmp_path / "map")
+    for name, objects in before.items():
+        (one,) = [each for each in objects if each.Modality == "SEG"]
+        assert [item.TrackingUID for item in one.SegmentSequence] == named[name]
 
 
 def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine, provenance):
@@ -482,6 +513,49 @@ def test_texts_name_a_series_by_the_number_that_it_states(tmp_path, ring_engine,
     sources = read_sources(save(objects, tmp_path), ring_engine, provenance)
     assert sources[0].result.identity.series_index == 1
     assert all(name.startswith("series 2005001 slice 0 T1 ") for name in values_by_region(report(sources)))
+
+
+def test_the_log_names_a_series_by_its_index(source, monkeypatch):
+    """As it does for slices without source images, and in all other messages."""
+    (image, *others) = deepcopy(source.images.datasets)
+    image.SeriesNumber = 2005001
+    images = replace(source.images, datasets=(image, *others))
+    moved = replace(source.result.geometry, position=(0.0, 0.0, 99.0))
+    beside = replace(source, images=images, result=replace(source.result, geometry=moved))
+    (problem,) = write_objects([beside], ALL).problems
+    assert problem.startswith("series 1 slice 0 T1 is not written")
+    for kind in ("capture", "report"):
+        monkeypatch.setattr(f"inline.dicom.write.objects.{kind}", refusing)
+    problems = write_objects([replace(source, images=images, ordinal=1)], ALL).problems
+    assert [each.partition(" is not written")[0] for each in problems] == [
+        "the capture of series 1 slice 0 result 2 T1",
+        "the report of series 1 slice 0 result 2 T1",
+    ]
+
+
+def refusing(*_, **__):
+    raise KeyError("SliceThickness")
+
+
+@pytest.mark.parametrize("number", [7, None])
+def test_texts_name_series_without_a_number_of_their_own_by_index(number, tmp_path, ring_engine, provenance):
+    objects = scanner.classic(phantom.native_and_post(1))
+    for each in objects:
+        each.SeriesNumber = number
+    (examination,) = open_dicom(save(objects, tmp_path)).examinations()
+    results = [Pipeline(ring_engine).process(each) for each in examination.series]
+    native, post = [each.identity.series_index for each in results]
+    assert native != post
+    ecv = examine(results, EcvSettings(), RegionSettings(), ReferenceRanges()).ecv
+    written = write_examination(examination, results, provenance, ALL, ecv).objects
+    (mapped,) = [each for each in written if each.SeriesDescription.startswith("Partition coefficient map")]
+    assert mapped.ContentDescription == (
+        f"Partition coefficient, native index {native}, post-contrast index {post}"
+    )
+    of_native, of_post, of_ecv = (set(values_by_region(each)) for each in written if each.Modality == "SR")
+    assert f"series index {native} slice 0 T1 global" in of_native
+    assert f"series index {post} slice 0 T1 global" in of_post
+    assert f"series index {native} and index {post} slice 0 ECV global" in of_ecv
 
 
 def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engine, provenance):
@@ -622,6 +696,19 @@ def test_names_of_any_script_are_kept(source, tmp_path, name):
     named = replace(source, images=replace(source.images, datasets=(image,)))
     (made,) = write_objects([named], ("report",)).objects
     assert again(made).PatientName == name
+
+
+def test_the_example_of_the_page_runs(source, ring_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = Path(inline.__file__).parent.parent / "docs" / "dicom-node.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = {"datasets": source.images.datasets, "result": source.result, "settings": Settings()}
+    figure = np.zeros((5, 7, 3), np.uint8)
+    exec(block, {**names, "pipeline": Pipeline(ring_engine), "rgb": figure})
+    found = [dcmread(file) for file in tmp_path.glob("*.dcm")]
+    assert sorted(each.Modality for each in found) == ["OT", "OT", "SEG", "SR"]
+    (shown,) = [each.pixel_array for each in found if "Capture" in each.SOPClassUID.name]
+    np.testing.assert_array_equal(shown, figure)
 
 
 def test_a_capture_refuses_what_is_no_figure(source):

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from inline.data.geometry import SliceGeometry
 from inline.dicom.write.objects import write_objects
 from inline.dicom.write.source import DicomWriteError, SourceImages, SourcePlane
 
 from .. import scanner
+from .objects import again
 
 ALL = ("map", "segmentation", "report", "capture")
 STATED = {"PatientBirthDate": "19700101", "StudyDate": "20240102", "StudyTime": "101112"}
@@ -166,6 +169,29 @@ def test_an_age_in_another_form_is_left_empty(source, age, kept):
         assert made.PatientID == "9" * 65
     plain = write_objects([source], ("map",)).objects[0]
     assert not plain.get("PatientAge")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("PatientSize", b"1,75", None),
+        ("PatientSize", b"1.75", 1.75),
+        ("PatientSize", b"1.75\\1.8", None),
+        ("PatientWeight", b"70kg", None),
+        ("PatientWeight", b"7.0E1", 70.0),
+        ("PatientWeight", b"70.123456789012345", None),
+        ("PatientBodyMassIndex", b"-", None),
+    ],
+)
+def test_a_size_or_weight_that_is_no_number_is_left_empty(source, name, value, kept):
+    """A DS has 16 characters at most and no comma (PS3.5 6.2)."""
+    images = [copy.deepcopy(each) for each in source.images.datasets]
+    for each in images:
+        each[name] = RawDataElement(Tag(name), "DS", len(value), value, 0, False, True)  # as of a file
+    written = write_objects([replace(source, images=replace(source.images, datasets=tuple(images)))], ALL)
+    assert (len(written.objects), written.problems) == (4, [])
+    for made in map(again, written.objects):
+        assert made[name].value == kept
 
 
 @settings(max_examples=30)
