@@ -6,8 +6,8 @@ import os
 import resource
 from typing import Final
 
-# Reading ends at once, the log goes nowhere; results that have no place to go remain an error (EBADF).
-_MODES: Final = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)
+# Reading ends at once; output and log go nowhere. For results on standard output, ``stream`` refuses that.
+_MODES: Final = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 _WANTED: Final = 8192
 
 

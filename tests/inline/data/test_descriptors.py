@@ -6,20 +6,13 @@ import sys
 import pytest
 
 CODE = """
-import errno, os, socket
+import os, socket
 from inline.data.descriptors import hold_standard_descriptors
 hold_standard_descriptors()
 assert socket.socket().fileno() > 2
 closed = [os.path.samefile(f"/proc/self/fd/{number}", os.devnull) for number in range(3)]
 assert not closed[0] or os.read(0, 1) == b""
-assert not closed[2] or os.write(2, b"log") == 3
-if closed[1]:
-    try:
-        os.write(1, b"result")
-    except OSError as error:
-        assert error.errno == errno.EBADF
-    else:
-        raise AssertionError("a result is lost without an error")
+assert not any(closed[number] and os.write(number, b"text") != 4 for number in (1, 2))
 raise SystemExit(10 + sum(closed))
 """
 
