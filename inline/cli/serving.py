@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
+from inline.data.descriptors import raise_descriptor_limit
 from inline.data.errors import MyostreamError
 from inline.emit.addresses import host_port
 from inline.replay.results import read_message
@@ -54,6 +55,7 @@ def serve(
     with ended_by_signals() as signals:
         if until_stdin_ends:
             end_with_stdin()
+        raise_descriptor_limit()
         from inline.serving.listening import check_distinct
         from inline.serving.logs import announce, log_to_stderr
         from inline.serving.server import Server, check_address

@@ -40,13 +40,13 @@ def accepted(listening: socket.socket) -> tuple[socket.socket, Any]:
     """Accept the connection that waits.
 
     Raises:
-        OSError: it cannot be accepted. Without file descriptors this takes a second: it goes on waiting, and
-            a server that tries again at once would use a core.
+        OSError: it cannot be accepted, or none waits. Without file descriptors this takes a second: the
+            connection goes on waiting, and a server that tries again at once would use a core.
     """
     try:
         return listening.accept()
     except OSError as error:
-        if not isinstance(error, ConnectionError):
+        if not isinstance(error, ConnectionError | TimeoutError):
             time.sleep(_SHORTAGE_S)
         raise
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import resource
+import socket
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -29,10 +30,8 @@ _CLOSING_S: Final = 5.0
 _MOST_RECEIVED: Final = 256
 _UPDATE_S: Final = 0.25
 """Time between two checks for new subscribers while no message is published."""
-_MOST_OPEN: Final = 256
-"""Connections at which all are ended: the scanner's port needs descriptors too. Subscribers connect again."""
-_PAUSE_S: Final = 5.0
-"""Time after that without new ones."""
+_MOST_OPEN: Final = 2048
+"""Connections, some 40 kB each; at most half of the descriptors, since the scanner's port needs some too."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +85,9 @@ class Publisher:
         self.failed = 0
         self._subscriptions: set[bytes] = set()
         self._open: set[int] = set()
-        self._paused_until: float | None = None
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_open = _MOST_OPEN if limit == resource.RLIM_INFINITY else min(limit // 2, _MOST_OPEN)
+        self._full = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -190,23 +191,38 @@ class Publisher:
                     (self._subscriptions.add if change[0] else self._subscriptions.discard)(change[1:])
 
     def _limit_connections(self) -> None:
-        """End all connections where there are too many: libzmq has no limit, and ends none by itself."""
-        with suppress(zmq.ZMQError):  # nothing is there, or the port is taken meanwhile
+        """End each connection beyond the limit, and none before.
+
+        libzmq has no limit. It ends connections without a handshake after 30 s, and no others.
+        """
+        with suppress(zmq.ZMQError):  # nothing is there
             while self._changes.poll(0):
                 event = recv_monitor_message(self._changes)
-                change = self._open.add if event["event"] == zmq.EVENT_ACCEPTED else self._open.discard
-                change(event["value"])  # the descriptor
-            if self._paused_until is None and len(self._open) >= _MOST_OPEN:
-                self._paused_until = time.monotonic() + _PAUSE_S
-                self._socket.unbind(self.address)
-                _log.warning(
-                    "%d connections to %s are too many; all are ended, and new ones accepted in %g s",
-                    len(self._open), self.address, _PAUSE_S,
-                )  # fmt: skip
-            elif self._paused_until is not None and time.monotonic() >= self._paused_until:
-                self._socket.bind(self.address)
-                self._open.clear()
-                self._paused_until = None
+                number = event["value"]  # the descriptor
+                if event["event"] == zmq.EVENT_DISCONNECTED:
+                    self._open.discard(number)
+                    continue
+                self._open.add(number)
+                if len(self._open) <= self._most_open:
+                    continue
+                self._end(number)
+                if not self._full:
+                    _log.warning(
+                        "%d connections to %s are open; further ones are ended at once",
+                        self._most_open, self.address,
+                    )  # fmt: skip
+                self._full = True
+        if self._full and len(self._open) <= self._most_open // 2:
+            _log.warning("further connections to %s are accepted again", self.address)
+            self._full = False
+
+    def _end(self, number: int) -> None:
+        """End a connection by its descriptor, unless another connection has that number meanwhile."""
+        with suppress(OSError), socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as connection:
+            place = connection.getsockname()
+            # Of the Unix sockets of this program, only those of the publisher come and go.
+            if not isinstance(place, tuple) or self.address.endswith(f":{place[1]}"):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _fail(self, topic: bytes, error: Exception) -> None:
         self.failed += 1

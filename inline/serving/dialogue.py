@@ -240,12 +240,12 @@ class Dialogue:
 
     def _configure_by_text(self, text: str) -> Iterator[Decision]:
         """Take a configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
-        if _NAME.fullmatch(text):
-            self._recognise(CLIENT)
-            yield from self._configure(text)
-        elif text.startswith("{"):
+        if text == "null" or text.startswith("{"):
             self._recognise(CLIENT)
             yield from self._set(read_parameters, text)
+        elif _NAME.fullmatch(text):
+            self._recognise(CLIENT)
+            yield from self._configure(text)
         elif text.startswith("<"):
             # Only Gadgetron opens with XML. Its DICOM writer ends the chain at an RGB image.
             self._recognise(CHAIN)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +153,9 @@ def _check_kind(source: Path | None) -> None:
 
 
 def _open_sink(sink: Path | None) -> int | OSError:
+    # Of a program that starts without standard output, the descriptor is that of the null device.
+    if sink is None and sys.__stdout__ is None:
+        return OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
         if sink is not None:
             return os.open(sink, os.O_WRONLY | os.O_CREAT, 0o600)  # data of patients

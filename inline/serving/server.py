@@ -17,7 +17,7 @@ from typing import Final
 from inline.data.errors import ConfigurationError
 from inline.data.recent import Recent
 from inline.emit.access import is_loopback
-from inline.emit.addresses import admitted, bound, host_port
+from inline.emit.addresses import accepted, admitted, bound, host_port
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
@@ -37,8 +37,6 @@ _MOST_WAITING: Final = 256
 _NAMES: Final = 4096
 """Connections whose names are remembered."""
 _TICK_S: Final = 0.2
-_SHORTAGE_S: Final = 1.0
-"""Pause after a failed accept, as without file descriptors: trying at once would spin."""
 _ABORT_S: Final = 2.0
 _OPENING_BYTES: Final = 8
 
@@ -175,15 +173,13 @@ class Server:
     def _accept(self) -> None:
         """Accept the next connection, if one comes in a moment, and serve it or let it wait its turn."""
         try:
-            connection, peer = self._socket.accept()
+            connection, peer = accepted(self._socket)
         except TimeoutError:
             return
         except OSError as error:
             if not self._short:
                 _log.warning("connections cannot be accepted: %s; tried again every second", error)
             self._short = True
-            if not isinstance(error, ConnectionError):
-                time.sleep(_SHORTAGE_S)
             return
         if self._short:
             _log.warning("connections are accepted again")

@@ -220,6 +220,7 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     """Handler of HTTP and HTTPS whose requests can be limited in time, however slowly the answer comes."""
 
     _socket: socket.socket | None = None
+    _over = False
 
     def do_open(self, http_class: Any, req: Any, **arguments: Any) -> HTTPResponse:
         """Send the request, as the handlers of the library do."""
@@ -229,6 +230,8 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
             def connect(self) -> None:
                 super().connect()
                 handler._socket = self.sock
+                if handler._over:  # before there was a connection to break off
+                    raise TimeoutError
 
         return super().do_open(cast(Any, Connection), req, **arguments)
 
@@ -241,8 +244,9 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         """
         timer = threading.Timer(seconds, self._break_off)
         timer.daemon = True
-        timer.start()
+        self._socket, self._over = None, False
         end = monotonic() + seconds
+        timer.start()
         try:
             yield
         finally:
@@ -251,6 +255,7 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
             raise TimeoutError
 
     def _break_off(self) -> None:
+        self._over = True
         if self._socket is not None:
             with suppress(OSError):  # not the method of TLS, which changes what the reading thread uses
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
@@ -278,6 +283,8 @@ class WebTransport:
             except urllib.error.HTTPError as error:
                 error.close()
                 yield f"it answered with status {error.code}"
+            except urllib.error.URLError as error:
+                yield f"it does not answer ({type(error.reason).__name__})"
             except (OSError, HTTPException, ValueError) as error:
                 yield f"it does not answer ({type(error).__name__})"
 

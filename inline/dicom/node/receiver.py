@@ -338,13 +338,20 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
     most = max(settings.associations // 2, 1)
 
     class Server(ThreadedAssociationServer):
+        short = False
+
         def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
             """Accept a connection; its thread does the TLS handshake, at its first reading."""
             try:
                 connection, address = accepted(cast(socket.socket, self.socket))
             except OSError as error:
-                _log.warning("a connection cannot be accepted: %s", error)
+                if not self.short:
+                    _log.warning("connections cannot be accepted: %s; tried again every second", error)
+                self.short = True
                 raise
+            if self.short:
+                _log.warning("connections are accepted again")
+            self.short = False
             connection.settimeout(_TIMEOUT_S)
             if self.ssl_context is not None:
                 connection = self.ssl_context.wrap_socket(

@@ -2,11 +2,12 @@ import ipaddress
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
 
-from inline.emit.addresses import admitted, bound, host_port
+from inline.emit.addresses import accepted, admitted, bound, host_port
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,8 @@ def test_an_address_is_bound_in_its_family(host, callers):
 
 
 SHORT = """
-import os, resource, socket, sys, threading, time
+import logging, os, resource, socket, sys, threading, time
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
 from inline.serving.page.board import Board
 from inline.serving.page.web import Access, PageServer, Streams
 
@@ -89,7 +91,23 @@ os._exit(0)
 
 @pytest.mark.parametrize("server", ["page", "node"])
 def test_a_server_without_descriptors_waits_for_one_without_spinning(server):
+    """The shortage lasts for two attempts at least."""
     if server == "node":
         pytest.importorskip("pynetdicom")
     made = subprocess.run([sys.executable, "-c", SHORT, server], capture_output=True, text=True, timeout=60)
-    assert made.stdout == "served\n", made.stderr
+    *log, end = made.stdout.splitlines() or [""]
+    assert end == "served", made.stderr
+    if server == "node":
+        assert [line for line in log if "accepted" in line] == [
+            "connections cannot be accepted: [Errno 24] Too many open files; tried again every second",
+            "connections are accepted again",
+        ]
+
+
+def test_where_no_connection_waits_nothing_is_short():
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        listening.settimeout(0.01)
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            accepted(listening)
+        assert time.monotonic() - begun < 0.5

@@ -72,7 +72,7 @@ def test_a_custom_configuration_goes_before_the_configuration():
     assert found == [Forward(IMAGE), Assemble(IMAGE)]
 
 
-@pytest.mark.parametrize("name", ["openrecon", "mapping.xml", "invertcontrast", "null", "default.xml"])
+@pytest.mark.parametrize("name", ["openrecon", "mapping.xml", "invertcontrast", "default.xml"])
 def test_a_name_as_text_is_taken_as_that_of_a_file(name):
     as_file, as_text = (decisions(first(name), HEADER, IMAGE, RAW) for first in (ConfigFile, ConfigText))
     assert as_text == as_file
@@ -86,11 +86,17 @@ def test_who_sends_a_name_takes_texts_by_its_first_bytes_too(name):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['{"parameters": null}', '{"parameters": {"config": null, "customconfig": null}}', '{"config": null}'],
+    "message",
+    [
+        Text('{"parameters": null}'),
+        Text('{"parameters": {"config": null, "customconfig": null}}'),
+        Text('{"config": null}'),
+        ConfigText("null\n"),
+    ],
+    ids=range(4),
 )
-def test_null_counts_as_not_given(text):
-    assert decisions(ConfigFile("passthrough"), Text(text), IMAGE) == [Forward(IMAGE)]
+def test_null_counts_as_not_given(message):
+    assert decisions(ConfigFile("passthrough"), message, IMAGE) == [Forward(IMAGE)]
 
 
 def test_an_unknown_configuration_is_named_and_never_imported(tmp_path, monkeypatch):

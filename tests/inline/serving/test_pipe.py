@@ -251,6 +251,14 @@ def feed(file, data):
 
 
 @pytest.mark.slow
+def test_without_standard_output_it_is_refused_before_the_network_is_loaded(stream, tmp_path):
+    (tmp_path / "in").write_bytes(stream)
+    command = ["bash", "-c", 'exec "$0" -m inline stream -i "$1" >&-', sys.executable, tmp_path / "in"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr == "myostream: standard output cannot be written: Bad file descriptor\n"
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(stream):
     with subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
+from inline.emit import addresses
 from inline.emit.publisher import Publisher, decode, subscribe
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Text
@@ -30,7 +31,6 @@ from inline.pipeline import Pipeline
 from inline.replay.client import ConnectionFailedError, exchange
 from inline.replay.local_server import started_server
 from inline.replay.replies import records
-from inline.serving import server as module
 from inline.serving import signals
 from inline.serving.observers import Observer, Observers
 from inline.serving.scheduler import Scheduler
@@ -251,7 +251,7 @@ def test_without_descriptors_accepting_pauses_and_is_logged_once(serving, examin
                 return accept()
 
         real = server._socket
-        monkeypatch.setattr(module, "_SHORTAGE_S", 0.2)
+        monkeypatch.setattr(addresses, "_SHORTAGE_S", 0.2)
         monkeypatch.setattr(server, "_socket", Short())
         while len(tries) < 3:
             time.sleep(0.02)

@@ -88,8 +88,10 @@ def test_an_address_may_come_minutes_after_the_start(program):
     text = unit_text(["/x"], program)
     assert "network-online.target" in value("After", text).split()
     assert value("Wants", text) == value("After", text)  # else systemd may not start the target
-    attempts_s = int(value("RestartSec", text)) * int(value("StartLimitBurst", text))
-    assert 300 <= attempts_s < int(value("StartLimitIntervalSec", text))
+    pause_s, starts = int(value("RestartSec", text)), int(value("StartLimitBurst", text))
+    assert pause_s * starts >= 300
+    # The limit holds for starts that load the network before they fail too.
+    assert (pause_s + 20) * starts < int(value("StartLimitIntervalSec", text))
 
 
 def test_an_installation_that_the_service_cannot_see_is_refused():
