@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
+from inline.assembly.assemble import assemble, too_large
+from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.geometry import Planes
-from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
+from inline.assembly.group import COUNTERS, FEWEST, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import ImageKind
 from inline.assembly.repetition import (

@@ -22,6 +22,8 @@ NUMBERING: Final = (*COUNTERS, "average", "image_index")
 """Counters that may give the position of an image in a list of times."""
 _KEPT: Final = (*NUMBERING, "acquisition_time_stamp")
 
+FEWEST: Final = {Quantity.T1: 4, Quantity.T2: 2}
+"""Images that a fit needs."""
 SHORTEST: Final = {Quantity.T1: 7, Quantity.T2: 3}
 """Images of the shortest whole series in use (ShMOLLI; three preparations). A smaller limit in the header is
 ignored: it would cut longer series short.
