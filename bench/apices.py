@@ -22,9 +22,9 @@ from bench.values import write_results
 from calibration.reliability import POOR
 from inline.assembly.assembled import Ready
 from inline.cli.tables import print_values
-from inline.contouring.aha import measure
 from inline.contouring.contours import rasterise
 from inline.contouring.convention import move
+from inline.contouring.regions import measure
 from inline.contouring.segment import contour_slice
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from bench.browser import Browser, browser
 from bench.page import page_address
 from inline.cli.tables import print_lines
-from inline.contouring.aha import segment_names
+from inline.contouring.aha_segments import segment_names
 from inline.data.results import SliceLevel
 from inline.mrd.messages import Image
 from inline.replay.client import exchange

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
-from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import move
 from inline.contouring.insertion import find_insertions
+from inline.contouring.regions import measure
 from inline.data.results import Contours, Insertions
 from inline.data.series import Quantity
 from inline.settings import ContourSettings

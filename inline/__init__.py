@@ -199,7 +199,8 @@ def measure(
             another shape than the map.
     """
     from inline.arguments import contours_of, geometry_of, insertions_of, map_of, number
-    from inline.contouring import aha
+    from inline.contouring.regions import measure
+    from inline.contouring.septum import slice_reference
     from inline.data.geometry import SliceGeometry
     from inline.data.results import SliceLevel
 
@@ -211,9 +212,9 @@ def measure(
     rows, columns = parametric.values_ms.shape
     given = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
     plane = geometry_of(given, (rows, columns))
-    reference, _ = aha.slice_reference(plane, insertions_of(insertions), contours, septum)
+    reference, _ = slice_reference(plane, insertions_of(insertions), contours, septum)
     named = SliceLevel(level) if level else None
-    return aha.measure(parametric, contours, named, reference, inset=number("inset", inset))
+    return measure(parametric, contours, named, reference, inset=number("inset", inset))
 
 
 def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = None) -> list[Ready | Failed]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import LATEST_FIRST_MS
+from inline.assembly.completeness import LATEST_FIRST_MS
 from inline.assembly.group import SHORTEST
 from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag

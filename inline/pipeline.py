@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import measure, segment_level, sixths, slice_reference, without_values
+from inline.contouring.aha_segments import segment_level
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import rasterise
@@ -28,7 +28,9 @@ from inline.contouring.plausibility import (
     poor_fit,
     within_tissue,
 )
+from inline.contouring.regions import measure, sixths, without_values
 from inline.contouring.segment import contour_slice, network_input
+from inline.contouring.septum import slice_reference
 from inline.contouring.slice_level import level_note, slice_level
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry

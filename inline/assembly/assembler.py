@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
+from inline.assembly.account import (
+    ALONE,
+    AMBIGUOUS,
+    MEMORY,
+    SCOUT,
+    SENT_TWICE,
+    SUPERSEDED,
+    TOO_FEW,
+    UNNAMED,
+    Account,
+    count_unused,
+)
+from inline.assembly.assemble import assemble, too_large
+from inline.assembly.assembled import Assembled, Ready
+from inline.assembly.expected import ExpectedImages, other_quantity
 from inline.assembly.geometry import Planes
-from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
+from inline.assembly.group import COUNTERS, FEWEST, Group, content_of, member_of
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import ImageKind
-from inline.assembly.repetition import (
-    BREAK_S,
-    after_a_pause,
-    another_inversion,
-    are_interleaved,
-    begins_with_first_time,
-    first_time_again,
-    may_be_interleaved,
-    seconds_after,
-)
-from inline.assembly.times import (
-    PERHAPS_ZERO,
-    ROUNDING_MS,
-    before_padding,
-    in_ms,
-    listed,
-    within_a_heartbeat,
-)
+from inline.assembly.repetition import are_interleaved, begins_again
+from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -46,7 +42,6 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
-_SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
 _PREFERRED: Final = (
     "Fitted from the motion-corrected images; the uncorrected ones of this slice were left out."
 )
@@ -67,58 +62,14 @@ _TOO_MANY_OPEN: Final = (
     "More than {} images waited (setting assembly.open_images): later ones of the slice are not in this map."
 )
 
-MEMORY: Final = "memory limit of the connection reached"
-"""Reason why images made no map."""
-SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
-"""Likewise."""
-_UNNAMED: Final = "named by the header alone beside images with times: a map needs a description of its own"
-_TOO_FEW: Final = "too few to be a mapping series"
-_ALONE: Final = "alone and without a time, named as mapping: a map needs an image type that names it (T1 MAP)"
-_AMBIGUOUS: Final = "with the counters of another image of its series"
-_OTHER: Final = "for further reasons"
-_REASONS: Final = 64
-"""Number of reasons that are distinguished: some quote the sender."""
 _REMEMBERED: Final = 4096
 """Number of complete or dropped series, of slices with one, and of maps, that are still recognised."""
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
-_WITHIN: Final = tuple(name for name in NUMBERING if name not in ("repetition", "image_index"))
-"""Counters that number images of one acquisition alone."""
-
 _Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, int | None, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Account of the images of a connection so far.
-
-    Attributes:
-        images: that came.
-        used: that are part of a series which was complete, or whose error was reported.
-        series: number of those series.
-        unused: number of the other images by the reason why they made no map.
-    """
-
-    images: int
-    used: int
-    series: int
-    unused: Mapping[str, int]
-
-    def __add__(self, other: Account) -> Account:
-        """Return the account of the images of both."""
-        unused = Counter(self.unused)
-        for reason, images in other.unused.items():
-            _count(unused, reason, images)
-        sums = (self.images + other.images, self.used + other.used, self.series + other.series)
-        return Account(*sums, dict(unused))
-
-
-def _count(unused: Counter[str], reason: str, images: int = 1) -> None:
-    """Count images by the reason why they made no map."""
-    unused[reason if reason in unused or len(unused) < _REASONS else _OTHER] += images
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,74 +89,6 @@ class _OpenGroup(Group):
     duplicates: bool = False
     ambiguous: bool = False
     held: int = 0
-
-    def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
-        """Return whether an image begins a repetition.
-
-        It does after a pause, and where it is another image with the counters of the first, or with its
-        inversion time; not so if the stated number of images is that of several acquisitions. While images
-        are missing, neither pause nor inversion time alone count where the counters go on: the image may have
-        been acquired anew. Counters may begin again with each inversion. In a group shorter than any series,
-        which may have been broken off, the time must be the first one's too.
-        """
-        if _content(image) in self.members:
-            return False
-        if self._was_broken_off(image, metadata):
-            return True
-        if len(self.images) < FEWEST[self.quantity]:
-            return False
-        paused = after_a_pause(self, image.header, metadata)
-        anew = (expected or 0) < 2 * len(self.images) and first_time_again(self, image.header, metadata)
-        whole = expected is None or len(self.images) >= expected
-        if (paused and anew) or ((paused or anew) and (whole or self._count_again(image))):
-            return True
-        same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
-        fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
-        if len(self.images) < fewest:
-            return False
-        # The repetition counter separates series only where the number of images is not stated; it may count
-        # inversions.
-        others = (_WITHIN, (*_WITHIN, "image_index")) if expected is None else ()
-        return self._first_again(image, NUMBERING) or (
-            any(self._first_again(image, names) for names in others) and not another_inversion(self, metadata)
-        )
-
-    def _first_again(self, image: Image, names: Sequence[str]) -> bool:
-        """Return whether an image has the counters of the first one, and those of all images differ."""
-        if _counters(image, names) != _counters(self.images[0], names):
-            return False
-        seen = set[tuple[int, ...]]()
-        for each in zip(*map(self.counter, names), strict=True):
-            if each in seen:
-                return False  # mostly soon
-            seen.add(each)
-        return True
-
-    def _was_broken_off(self, image: Image, metadata: ImageMetadata) -> bool:
-        """Return whether an image begins an acquisition anew that was broken off after a few images.
-
-        It has the time of the first image. Counters that begin again then suffice, and so does a break after
-        two T1 images or more. A single image may come twice, all may state the protocol's time, preparations
-        may be repeated, and without times counters may begin again with each inversion: these need equal
-        counters and a break, a single preparation twice the break, since the image may be an average.
-        """
-        if len(self.images) >= min(FEWEST[Quantity.T1], SHORTEST[self.quantity]):
-            return False
-        first_time = begins_with_first_time(self, image.header, metadata)
-        if not first_time and metadata.times:
-            return False
-        for names in (_WITHIN, (*_WITHIN, "image_index")) if first_time else ():
-            if len(self.images) > 1 and self._first_again(image, names):
-                return True
-        enough = first_time and self.quantity is Quantity.T1 and len(self.images) > 1
-        same = _counters(image) == _counters(self.images[0])
-        shortest_s = 2 * BREAK_S if self.quantity is Quantity.T2 and len(self.images) == 1 else BREAK_S
-        return (enough or same) and seconds_after(self, image.header) >= shortest_s
-
-    def _count_again(self, image: Image) -> bool:
-        """Return whether the counters of an image are those of another one, or lie before rising ones."""
-        own, counters = _counters(image, _WITHIN), list(zip(*map(self.counter, _WITHIN), strict=True))
-        return own in counters or own < counters[0] < counters[-1]
 
 
 class SeriesAssembler:
@@ -236,8 +119,7 @@ class SeriesAssembler:
         self._variants = Recent[_Key, tuple[object, ...]](_REMEMBERED)
         self._apart = Recent[_Same, None](_REMEMBERED)
         self._maps = Recent[tuple[object, ...], None](_REMEMBERED)
-        self._longest: dict[Quantity, int] = {}
-        self._parts: dict[Quantity, set[int]] = {quantity: set() for quantity in Quantity}
+        self._expected = ExpectedImages(header, self._settings.images)
         self._timed: set[Quantity] = set()
         self._fitted = Recent[tuple[int, int, Quantity], None](_REMEMBERED)
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -269,7 +151,7 @@ class SeriesAssembler:
         """Take an image; return the series that it completes, for most images none."""
         metadata = read_metadata(image, self._header)
         if isinstance(metadata, str):
-            _count(self._unused, metadata)
+            count_unused(self._unused, metadata)
             return []
         if metadata.recognised.kind is ImageKind.MAP:
             return self._add_map(image, metadata, now)
@@ -289,18 +171,22 @@ class SeriesAssembler:
             self._given_up[key] = now
             self._unused[MEMORY] += 1
             return []
-        content, member = _content(image), _member(image, metadata)
+        content, member = content_of(image), member_of(image, metadata)
         ready: list[Assembled] = []
         group = self._groups.get(key)
         of_variant = self._variants.get(key) == member
-        if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
+        if (
+            group is not None
+            and content not in group.members
+            and begins_again(group, image, metadata, expected=self._expected.of(group))
+        ):
             ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):
-                self._unused["sent twice"] += 1  # after its series was complete
+                self._unused[SENT_TWICE] += 1  # after its series was complete
                 return ready
             if of_variant:
-                self._unused[_AMBIGUOUS] += 1
+                self._unused[AMBIGUOUS] += 1
                 return ready
             self._variants.pop(key, None)
             group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
@@ -309,7 +195,7 @@ class SeriesAssembler:
             group.duplicates = True
             same = content in group.members
             group.ambiguous |= not same
-            self._unused["sent twice" if same else _AMBIGUOUS] += 1
+            self._unused[SENT_TWICE if same else AMBIGUOUS] += 1
             return ready
         group.members |= {member, content}
         group.add(image, metadata)
@@ -320,9 +206,8 @@ class SeriesAssembler:
             self._separate(key)
             key = self._key(image.header, metadata, quantity)
             group = self._groups[key]
-        self._longest[group.quantity] = max(self._longest.get(group.quantity, 0), len(group.images))
-        self._parts[group.quantity] |= self._parts_of(group)
-        if len(group.images) == self._expected(group):
+        self._expected.note_length(group)
+        if len(group.images) == self._expected.of(group):
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
@@ -334,9 +219,9 @@ class SeriesAssembler:
         """Take a map that the scanner has made; return it, unless it came before."""
         quantity = metadata.recognised.quantity
         assert quantity is not None
-        made = (*self._same(image.header, metadata, quantity), _name(metadata), _content(image))
+        made = (*self._same(image.header, metadata, quantity), _name(metadata), content_of(image))
         if made in self._maps:
-            self._unused["sent twice"] += 1
+            self._unused[SENT_TWICE] += 1
             return []
         self._maps[made] = None
         alone = Group(quantity=quantity, arrived=now)
@@ -354,7 +239,7 @@ class SeriesAssembler:
                 note = _OPEN_TOO_LONG.format(settings.open_s)
                 ready += self._give_up(key, (Flag.MISSING_IMAGES,), now, (note,))
             elif quiet >= shortest:
-                known = self._expected(group) is not None and not self._perhaps_map(group)
+                known = self._expected.of(group) is not None and not self._perhaps_map(group)
                 if quiet >= (settings.patience_s if known else settings.idle_s):
                     ready += self._give_up(key, (), now)
         return ready + self._counted([*self._twins.expire(now), *self._settle()])
@@ -454,80 +339,6 @@ class SeriesAssembler:
     def _place(self, header: ImageHeader, quantity: Quantity) -> tuple[int, int, Quantity]:
         return header.slice, self._planes.number(header), quantity
 
-    def _expected(self, group: _OpenGroup) -> int | None:
-        """Return the number of images of a complete series; None where it is not stated."""
-        if self._settings.images is not None:
-            return self._settings.images
-        if may_be_interleaved(group, self._header):
-            return None
-        limit = self._limit(group)
-        if limit < SHORTEST[group.quantity]:
-            limit = 0
-        own = bool(group.own_times.known)
-        # Images that bear times of their own may be more than the header lists.
-        times = 0 if own and limit else self._listed_count(group)
-        if own and times < SHORTEST[group.quantity]:
-            times = 0
-        return max(times, limit) or None
-
-    def _listed_count(self, group: _OpenGroup) -> int:
-        """Return the number of times in the header's list for a group; 0 where the images state others."""
-        entries = group.listed(self._header)
-        times = in_ms(entries, group.quantity)
-        agree = all(
-            any(abs(time - each) <= ROUNDING_MS for each in times.known) for time in group.own_times.known
-        )
-        if PERHAPS_ZERO in entries and group.own_times.known and 0.0 not in group.own_times.known:
-            return 0
-        before = before_padding(entries)
-        # A single zero may stand for a time that is not known, a preparation of 0 may come again.
-        several = group.quantity is Quantity.T1 and len(entries) - before > 1
-        padded = several or before == self._limit(group)
-        return (before if padded else len(entries)) if agree else 0
-
-    def _limit(self, group: _OpenGroup) -> int:
-        """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
-        ranges = {name: max(self._values(group, name), 1) for name in COUNTERS}
-        running = group.running
-        limited = [name for name in running if self._header.maxima.get(name, 0) >= group.extent(name)[1]]
-        limit = max(ranges[name] for name in limited or COUNTERS)
-        # The limit of a counter that does not run counts only where exactly as many images have come.
-        if running and not limited and limit != len(group.images):
-            return 0
-        return 0 if self._is_others(limit, group) else limit
-
-    def _values(self, group: _OpenGroup, name: str) -> int:
-        """Return the header's number of values of a counter; 0 where not stated.
-
-        Where images lie below the minimum, they count from 0, to the maximum or to one below it: the number
-        is stated only once the maximum has come.
-        """
-        header, (lowest, highest) = self._header, group.extent(name)
-        if name not in header.maxima or lowest >= header.first(name):
-            return header.values(name)
-        return header.maxima[name] + 1 if highest == header.maxima[name] else 0
-
-    def _is_others(self, limit: int, group: _OpenGroup) -> bool:
-        """Return whether a limit is that of the other quantity's series in the same measurement."""
-        other = _other(group.quantity)
-        own = len(listed(self._header, group.quantity, named=True))
-        theirs = {self._longest.get(other, 0), len(listed(self._header, other, named=True))}
-        few = own if own else SHORTEST[group.quantity]
-        return limit in theirs and limit != own and few <= len(group.images) < limit
-
-    def _is_perhaps_others(self, expected: int, group: _OpenGroup) -> bool:
-        """Return whether the stated number of images may be that of a part of the other quantity's series."""
-        stated = self._settings.images or self._listed_count(group)
-        parts = self._parts[_other(group.quantity)]
-        return expected in parts and expected != stated and len(group.images) >= SHORTEST[group.quantity]
-
-    def _parts_of(self, group: _OpenGroup) -> set[int]:
-        """Return the limits, reached in a group, of counters that run in it together: none is its length."""
-        running = group.running
-        reached = {name for name in running if group.extent(name)[1] == self._header.maxima.get(name)}
-        parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
-        return {part for part in parts if part < len(group.images)}
-
     def _complete(
         self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
     ) -> list[Assembled]:
@@ -536,7 +347,7 @@ class SeriesAssembler:
         self._done[key] = group.members
         # The last image of a group of one is its first: a repetition begins with such an image.
         if group.ambiguous and len(group.images) > 1:
-            self._variants[key] = _member(group.images[-1], group.metadata[-1])
+            self._variants[key] = member_of(group.images[-1], group.metadata[-1])
         if self._is_scout(group):
             self._unused[SCOUT] += len(group.images)
             return []
@@ -559,7 +370,7 @@ class SeriesAssembler:
         )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
         for each in superseded:
-            self._unused[_SUPERSEDED] += each.images
+            self._unused[SUPERSEDED] += each.images
         if superseded or replaces:
             note = _PREFERRED if superseded else _REPLACES
             ready = [replace(each, notes=(*each.notes, note)) for each in ready]
@@ -576,7 +387,7 @@ class SeriesAssembler:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
         group.settle()
-        expected, came = self._expected(group), len(group.images)
+        expected, came = self._expected.of(group), len(group.images)
         fewest = FEWEST[group.quantity]
         different = len(set(group.own_times.known))
         lists = bool(group.listed(self._header))
@@ -590,15 +401,15 @@ class SeriesAssembler:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
             unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
-            too_few = _ALONE if came == 1 and group.named else _TOO_FEW
-            self._unused[_UNNAMED if unnamed else too_few] += came
+            too_few = ALONE if came == 1 and group.named else TOO_FEW
+            self._unused[UNNAMED if unnamed else too_few] += came
             return []
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
             if expected is not None:
-                perhaps = self._is_perhaps_others(expected, group)
+                perhaps = self._expected.is_perhaps_others(expected, group)
                 note = _PERHAPS_WHOLE if perhaps else _OF_STATED
-                notes = (*notes, note.format(came, expected, _other(group.quantity)))
+                notes = (*notes, note.format(came, expected, other_quantity(group.quantity)))
         return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
 
     def _take_out(self, key: _Key) -> _OpenGroup:
@@ -645,11 +456,6 @@ class SeriesAssembler:
         return [] if self._held_back == held else self._twins.expire(math.inf)
 
 
-def _other(quantity: Quantity) -> Quantity:
-    (other,) = set(Quantity) - {quantity}
-    return other
-
-
 def _bytes(image: Image) -> int:
     """Return the memory that a waiting image takes, bytes."""
     return len(image.data) + len(image.attributes) + _OVERHEAD
@@ -659,17 +465,3 @@ def _name(metadata: ImageMetadata) -> str:
     """Return the name by which series are distinguished."""
     # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
     return re.sub(r"[\d.,\s]++", "", metadata.name.lower())
-
-
-def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
-    """Return the counters and times in which two images of a series differ."""
-    return (*_counters(image), *(time.text for time in metadata.times.values()))
-
-
-def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:
-    return tuple(getattr(image.header, name) for name in names)
-
-
-def _content(image: Image) -> tuple[object, ...]:
-    """Return counters and a digest of the pixels: equal only where one image was sent twice."""
-    return (*_counters(image, (*COUNTERS, "average")), zlib.crc32(image.data))

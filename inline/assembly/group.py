@@ -5,6 +5,7 @@ What is asked at each image is kept up to date: thousands may come in one series
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,8 @@ NUMBERING: Final = (*COUNTERS, "average", "image_index")
 """Counters that may give the position of an image in a list of times."""
 _KEPT: Final = (*NUMBERING, "acquisition_time_stamp")
 
+FEWEST: Final = {Quantity.T1: 4, Quantity.T2: 2}
+"""Images that a fit needs."""
 SHORTEST: Final = {Quantity.T1: 7, Quantity.T2: 3}
 """Images of the shortest whole series in use (ShMOLLI; three preparations). A smaller limit in the header is
 ignored: it would cut longer series short.
@@ -141,3 +144,18 @@ class Group:
     def extent(self, name: str) -> tuple[int, int]:
         """Return the lowest and the highest value of a counter."""
         return self._extents[name]
+
+
+def counters_of(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:
+    """Return these counters of an image."""
+    return tuple(getattr(image.header, name) for name in names)
+
+
+def member_of(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
+    """Return the counters and times in which two images of a series differ."""
+    return (*counters_of(image), *(time.text for time in metadata.times.values()))
+
+
+def content_of(image: Image) -> tuple[object, ...]:
+    """Return counters and a digest of the pixels: equal only where one image was sent twice."""
+    return (*counters_of(image, (*COUNTERS, "average")), zlib.crc32(image.data))

@@ -13,12 +13,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Final, TypeVar
 
-from inline.assembly.group import COUNTERS, SHORTEST, Group
+from inline.assembly.group import COUNTERS, FEWEST, NUMBERING, SHORTEST, Group, counters_of, member_of
 from inline.assembly.image_metadata import ImageMetadata
 from inline.data.series import Quantity
 from inline.data.time_stamps import TICKS, apart
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
 
 SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
@@ -36,7 +37,81 @@ _PAUSE: Final = 4
 """Likewise, times the duration of the images before: clocks may have another unit. The recoveries of MOLLI
 take up to five heartbeats, its first four images three and more."""
 
+_WITHIN: Final = tuple(name for name in NUMBERING if name not in ("repetition", "image_index"))
+"""Counters that number images of one acquisition alone."""
+
 _Number = TypeVar("_Number", int, tuple[int, ...])
+
+
+def begins_again(group: Group, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
+    """Return whether an image, which was not sent before, begins a repetition.
+
+    It does after a pause, and where it is another image with the counters of the first, or with its
+    inversion time; not so if the stated number of images is that of several acquisitions. While images
+    are missing, neither pause nor inversion time alone count where the counters go on: the image may have
+    been acquired anew. Counters may begin again with each inversion. In a group shorter than any series,
+    which may have been broken off, the time must be the first one's too.
+    """
+    if _was_broken_off(group, image, metadata):
+        return True
+    if len(group.images) < FEWEST[group.quantity]:
+        return False
+    paused = after_a_pause(group, image.header, metadata)
+    anew = (expected or 0) < 2 * len(group.images) and first_time_again(group, image.header, metadata)
+    whole = expected is None or len(group.images) >= expected
+    if (paused and anew) or ((paused or anew) and (whole or _count_again(group, image))):
+        return True
+    same_time = member_of(image, metadata) == member_of(group.images[0], group.metadata[0])
+    fewest = (FEWEST if same_time else SHORTEST)[group.quantity]
+    if len(group.images) < fewest:
+        return False
+    # The repetition counter separates series only where the number of images is not stated; it may count
+    # inversions.
+    others = (_WITHIN, (*_WITHIN, "image_index")) if expected is None else ()
+    return _has_counters_of_first(group, image, NUMBERING) or (
+        any(_has_counters_of_first(group, image, names) for names in others)
+        and not another_inversion(group, metadata)
+    )
+
+
+def _was_broken_off(group: Group, image: Image, metadata: ImageMetadata) -> bool:
+    """Return whether an image begins an acquisition anew that was broken off after a few images.
+
+    It has the time of the first image. Counters that begin again then suffice, and so does a break after
+    two T1 images or more. A single image may come twice, all may state the protocol's time, preparations
+    may be repeated, and without times counters may begin again with each inversion: these need equal
+    counters and a break, a single preparation twice the break, since the image may be an average.
+    """
+    if len(group.images) >= min(FEWEST[Quantity.T1], SHORTEST[group.quantity]):
+        return False
+    first_time = begins_with_first_time(group, image.header, metadata)
+    if not first_time and metadata.times:
+        return False
+    for names in (_WITHIN, (*_WITHIN, "image_index")) if first_time else ():
+        if len(group.images) > 1 and _has_counters_of_first(group, image, names):
+            return True
+    enough = first_time and group.quantity is Quantity.T1 and len(group.images) > 1
+    same = counters_of(image) == counters_of(group.images[0])
+    shortest_s = 2 * BREAK_S if group.quantity is Quantity.T2 and len(group.images) == 1 else BREAK_S
+    return (enough or same) and seconds_after(group, image.header) >= shortest_s
+
+
+def _has_counters_of_first(group: Group, image: Image, names: Sequence[str]) -> bool:
+    """Return whether an image has the counters of the first one, and those of all images differ."""
+    if counters_of(image, names) != counters_of(group.images[0], names):
+        return False
+    seen = set[tuple[int, ...]]()
+    for each in zip(*map(group.counter, names), strict=True):
+        if each in seen:
+            return False  # mostly soon
+        seen.add(each)
+    return True
+
+
+def _count_again(group: Group, image: Image) -> bool:
+    """Return whether the counters of an image are those of another one, or lie before rising ones."""
+    own, counters = counters_of(image, _WITHIN), list(zip(*map(group.counter, _WITHIN), strict=True))
+    return own in counters or own < counters[0] < counters[-1]
 
 
 def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:

@@ -331,3 +331,8 @@ def _said(stated: Stated | None) -> str:
 def _description(group: Group) -> str:
     description = group.metadata[-1].description
     return foreign(description) if description else "the series"
+
+
+def flags_of(remarks: Iterable[Remark]) -> tuple[Flag, ...]:
+    """Return the reason codes of remarks, each once."""
+    return tuple(dict.fromkeys(flag for flag, _ in remarks if flag is not None))

@@ -3,7 +3,7 @@
 The network returns the borders of the wall. Readers draw further inside the wall, because the pixels at the
 borders also contain blood or fat. Their distance from the borders differs from centre to centre. The
 convention is two distances in mm, applied as parallel curves. It decides what is drawn and counted as
-myocardium; the inset (:mod:`inline.contouring.aha`) decides which part of that gives the values.
+myocardium; the inset (:mod:`inline.contouring.regions`) decides which part of that gives the values.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.aha import angle_between
+from inline.contouring.septum import angle_between
 from inline.data.results import Contours, InsertionPoint, Insertions
 from model.frame import FRAME_MM, Frame
 from model.insertion import locate

@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
-from inline.assembly.group import SHORTEST
+from inline.assembly.group import FEWEST, SHORTEST
 from inline.assembly.recognition import ImageKind
 from inline.assembly.repetition import BREAK_S, SAME_MS, first_again
 from inline.assembly.times import ROUNDING_MS

@@ -9,18 +9,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.aha import (
+from inline.contouring.aha_segments import regions_at_level, segment_level
+from inline.contouring.plausibility import poorly_fitted, within_tissue
+from inline.contouring.regions import (
     RegionShares,
-    lacks_segments,
     region_shares,
-    renamed,
     sample_of,
-    segment_level,
-    slice_reference,
     weighted_statistics,
     without_values,
 )
-from inline.contouring.plausibility import poorly_fitted, within_tissue
+from inline.contouring.septum import slice_reference
 from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Finding, Flag
@@ -110,12 +108,12 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
     """
     if level is result.level:
         return result
-    regions = renamed(result.regions, level)
+    regions, lacking = regions_at_level(result.regions, level, result.native_flags)
     notes = result.notes
     if lost := _without_values(regions):
         former = {sentence for _, sentence in _without_values(result.regions)}
         notes = (*(each for each in notes if each not in former), *(sentence for _, sentence in lost))
-    if lacks_segments(regions, level, result.native_flags):
+    if lacking:
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=regions, notes=notes)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.assembly.geometry import read_geometry, stated_directions
-from inline.contouring.aha import lacks_segments, renamed
+from inline.contouring.aha_segments import regions_at_level
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -184,9 +184,9 @@ def _at_level(shown: ReportMap, level: SliceLevel, flags: Sequence[str]) -> Repo
     """Return a map whose slice, with these flags, lies at another level; see :func:`returned_maps`."""
     if level is shown.level:
         return shown
-    regions = renamed(shown.regions, level)
-    lacking = (_NO_SEGMENTS,) if lacks_segments(regions, level, flags) else ()
-    return replace(shown, level=level, regions=regions, notes=(*shown.notes, *lacking))
+    regions, lacking = regions_at_level(shown.regions, level, flags)
+    notes = (*shown.notes, _NO_SEGMENTS) if lacking else shown.notes
+    return replace(shown, level=level, regions=regions, notes=notes)
 
 
 def _level(record: Record) -> SliceLevel:

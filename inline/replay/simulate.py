@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.image_metadata import TIME_NAMES
-from inline.contouring.aha import RIGHT_ANTERIOR
+from inline.contouring.septum import RIGHT_ANTERIOR
 from inline.contouring.slice_level import TO_APEX
 from inline.data.series import Quantity
 from inline.mrd.files import write_images

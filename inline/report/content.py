@@ -10,7 +10,9 @@ from typing import Final, Self
 
 import numpy as np
 
-from inline.contouring.aha import MID_SEPTUM, NO_VALUE, segment_number
+from inline.contouring.aha_segments import segment_number
+from inline.contouring.regions import NO_VALUE
+from inline.contouring.septum import MID_SEPTUM
 from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel

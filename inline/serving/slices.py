@@ -12,8 +12,9 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
+from inline.assembly.account import Account
 from inline.assembly.assembled import Assembled
-from inline.assembly.assembler import Account, SeriesAssembler
+from inline.assembly.assembler import SeriesAssembler
 from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag

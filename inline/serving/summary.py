@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
-from inline.assembly.assembler import Account
+from inline.assembly.account import Account
 from inline.contouring.slice_level import slice_levels
 from inline.data.plural import counted
 from inline.data.results import SliceLevel

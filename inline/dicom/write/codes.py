@@ -12,7 +12,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from inline.contouring.aha import segment_number
+from inline.contouring.aha_segments import segment_number
 from inline.data.series import Quantity
 
 _SCHEME: Final = "99MYOSTREAM"

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.assembly import assembler as assembler_module
+from inline.assembly.account import MEMORY, Account
 from inline.assembly.assembled import Failed, Ready
-from inline.assembly.assembler import MEMORY, Account, SeriesAssembler
+from inline.assembly.assembler import SeriesAssembler
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.mrd.header import MeasurementHeader

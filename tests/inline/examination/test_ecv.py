@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.aha import MID_SEPTUM
+from inline.contouring.septum import MID_SEPTUM
 from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from inline.contouring.aha import angular_reference, measure
+from inline.contouring.regions import measure
+from inline.contouring.septum import angular_reference
 from inline.data.examination import EcvRegion, EcvResult, Examination, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from inline.contouring.aha import without_values
+from inline.contouring.regions import without_values
 from inline.data.examination import Examination
 from inline.data.flags import Flag
 from inline.data.results import RegionValues, SliceLevel

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.aha import angular_reference
+from inline.contouring.septum import angular_reference
 from inline.data.memory import MemoryBudget
 from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace

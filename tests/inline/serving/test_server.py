@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inline.assembly.assembler import Account, SeriesAssembler
+from inline.assembly.account import Account
+from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
 from inline.emit import addresses

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.assembly.assembler import Account
+from inline.assembly.account import Account
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace

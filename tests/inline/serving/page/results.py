@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inline.contouring.aha import slice_reference
+from inline.contouring.septum import slice_reference
 from inline.data.client_text import foreign, message
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry

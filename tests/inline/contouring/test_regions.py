@@ -1,62 +1,39 @@
+"""Values of the regions of the wall, and their pixels."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.contouring.aha import (
+from inline.contouring.regions import (
     RegionShares,
-    angular_reference,
-    distances,
-    insertion_reference,
     measure,
     sample_of,
-    segment_at_level,
-    segment_names,
-    segment_number,
-    segments,
     wall_depths,
     wall_shares,
     weighted_quantiles,
     without_values,
 )
+from inline.contouring.septum import angular_reference, insertion_reference
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
+from inline.data.results import Contours, SliceLevel
+from model.polygons import distances
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.t2prep import t2_map
+from tests.inline.contouring.rings import (
+    COLUMNS,
+    RING,
+    ROWS,
+    SHAPE,
+    by_name,
+    points_at,
+    ring_map,
+    usual_short_axis,
+)
 from tests.shapes import circle
-
-SHAPE = (120, 120)
-TO_APEX = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
-
-
-def usual_short_axis():
-    """A short axis as the reading software shows it: septum on the left, anterior wall on top."""
-    septum = np.array([-1.0, -1.0, 0.0])
-    septum -= (septum @ TO_APEX) * TO_APEX
-    septum /= np.linalg.norm(septum)
-    down = np.cross(TO_APEX, septum)
-    return SliceGeometry((0.0, 0.0, 0.0), tuple(-septum), tuple(down), (1.5, 1.5), SHAPE)
-
-
-def ring_map(values):
-    return ParametricMap(
-        values.astype(np.float32),
-        np.zeros(SHAPE, np.float32),
-        np.ones(SHAPE, np.float32),
-        np.zeros(SHAPE, bool),
-    )
-
-
-RING = Contours(circle(20, 60.0), circle(30, 60.0))
-ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
-
-
-def by_name(regions):
-    return {region.name: region for region in regions}
 
 
 def test_segments_lie_where_the_usual_view_shows_them():
@@ -94,24 +71,6 @@ def test_a_region_has_the_quartiles_mean_and_deviation_of_an_even_distribution()
     assert (ring.mean, ring.sd) == pytest.approx((180.0, 360.0 / np.sqrt(12.0)), abs=2.0)
 
 
-@given(st.floats(0.0, 360.0), st.floats(-80.0, 80.0), st.floats(0.0, 360.0), st.booleans())
-def test_the_anterior_wall_lies_above_and_in_front_in_any_slice(around, up, turned, mirrored):
-    """By the patient's own directions, of slices turned and mirrored at will."""
-    around, up, turned = np.radians((around, up, turned))
-    normal = np.array([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)])
-    first = np.cross(normal, (0.0, 0.0, 1.0)) / np.cos(up)
-    second = np.cross(normal, first)
-    row = np.cos(turned) * first + np.sin(turned) * second
-    column = (np.cos(turned) * second - np.sin(turned) * first) * (-1.0 if mirrored else 1.0)
-    reference = angular_reference(
-        SliceGeometry((0.0, 0.0, 0.0), tuple(row), tuple(column), (1.5, 1.5), SHAPE)
-    )
-    assume(reference is not None)
-    anterior = reference.septum + reference.turn * np.pi / 2.0
-    height = (np.cos(anterior) * row + np.sin(anterior) * column) @ (0.0, -0.5, 1.0)
-    assert height > -1e-6
-
-
 def test_apical_slices_have_four_segments():
     reference = angular_reference(usual_short_axis())
     across = by_name(measure(ring_map(COLUMNS), RING, SliceLevel.APICAL, reference))
@@ -124,43 +83,6 @@ def test_apical_slices_have_four_segments():
     assert across["AHA 16 apical lateral"].mean > 80
     assert down["AHA 13 apical anterior"].mean < 40
     assert down["AHA 15 apical inferior"].mean > 80
-
-
-def test_a_mirrored_or_turned_image_gives_the_same_segments():
-    usual = usual_short_axis()
-    mirrored = SliceGeometry(
-        usual.position, tuple(-np.array(usual.row_direction)), usual.column_direction, (1.5, 1.5), SHAPE
-    )
-    turned = SliceGeometry(
-        usual.position, usual.column_direction, tuple(-np.array(usual.row_direction)), (1.5, 1.5), SHAPE
-    )
-    values = COLUMNS + 2.0 * ROWS
-    expected = measure(ring_map(values), RING, SliceLevel.MID, angular_reference(usual))
-    seen = {
-        "mirrored": (mirrored, COLUMNS[:, ::-1] + 2.0 * ROWS),
-        "turned": (turned, COLUMNS[:, ::-1].T + 2.0 * ROWS[:, ::-1].T),
-    }
-    centre = Contours(circle(20, 59.5), circle(30, 59.5))
-    expected = measure(ring_map(values), centre, SliceLevel.MID, angular_reference(usual))
-    for name, (geometry, image) in seen.items():
-        regions = measure(ring_map(image), centre, SliceLevel.MID, angular_reference(geometry))
-        for ours, theirs in zip(regions, expected, strict=True):
-            assert ours.median == pytest.approx(theirs.median, abs=1.0), (name, ours.name)
-
-
-def test_the_user_may_state_the_septum():
-    reference = angular_reference(usual_short_axis(), septum_degrees=180.0)
-    geometric = angular_reference(usual_short_axis())
-    assert np.isclose(np.cos(reference.septum - geometric.septum), 1.0, atol=1e-3)
-    assert reference.turn == geometric.turn
-    assert "user" in reference.source
-    assert "geometry" in geometric.source
-
-
-def test_a_slice_that_faces_the_septum_has_no_segments():
-    facing = SliceGeometry((0.0, 0.0, 0.0), (0.7071, -0.7071, 0.0), (0.0, 0.0, -1.0), (1.5, 1.5), SHAPE)
-    assert angular_reference(facing) is None
-    assert [r.name for r in measure(ring_map(COLUMNS), RING, SliceLevel.MID, None)] == ["global"]
 
 
 @pytest.mark.parametrize("level", [None, SliceLevel.UNKNOWN])
@@ -301,12 +223,6 @@ def test_a_region_has_finite_values_or_none(x, y, radius, thickness, failing, le
         assert (region.pixels == 0) == (values == (None,) * 5)
 
 
-@given(st.floats(0, 359.99), st.sampled_from([4, 6]))
-def test_every_angle_has_one_segment(angle, number):
-    (index,) = segments(np.array([angle]), number)
-    assert 0 <= index < number
-
-
 @pytest.mark.parametrize("inset", [0.0, 0.1, 0.3])
 def test_a_pixel_counts_by_its_share_of_the_wall(inset):
     contours = Contours(circle(6.3, (20.2, 19.7)), circle(9.1, (20.2, 19.7)))
@@ -348,132 +264,6 @@ def test_distances_against_circles():
     assert distances(points, RING.endo) == pytest.approx([2.0, 8.0, 5.0], abs=0.02)
 
 
-SECTORS = (
-    (60, 120, "anterior"),
-    (120, 180, "anteroseptal"),
-    (180, 240, "inferoseptal"),
-    (240, 300, "inferior"),
-    (300, 360, "inferolateral"),
-    (0, 60, "anterolateral"),
-)
-"""Segments of a basal or mid-ventricular slice in the usual view, degrees anticlockwise from the right, as
-Cerqueira et al. draw them; the septum lies on the left between 120 and 240 degrees."""
-QUARTERS = ((45, 135, "anterior"), (135, 225, "septal"), (225, 315, "inferior"), (-45, 45, "lateral"))
-
-
-def seen(turned, mirrored):
-    """Places of the usual view, as offsets (x, y) from the centre, for the pixels of another view."""
-    x, y = COLUMNS - 60.0, ROWS - 60.0
-    angle = np.radians(turned)
-    usual_x, usual_y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    return (-usual_x if mirrored else usual_x), usual_y
-
-
-def shown(degrees, turned, mirrored, radius=30.0):
-    """Pixel (x, y) in another view of a place of the usual one, degrees anticlockwise from the right."""
-    x, y = radius * np.cos(np.radians(degrees)), -radius * np.sin(np.radians(degrees))
-    x = -x if mirrored else x
-    angle = np.radians(turned)
-    return 60.0 + x * np.cos(angle) - y * np.sin(angle), 60.0 + x * np.sin(angle) + y * np.cos(angle)
-
-
-def points_at(anterior, inferior, turned=0, mirrored=False):
-    return Insertions(
-        InsertionPoint(*shown(anterior, turned, mirrored), 0.9),
-        InsertionPoint(*shown(inferior, turned, mirrored), 0.8),
-    )
-
-
-def painted(sectors, turned, mirrored):
-    """A map whose value is the number of the segment, from 1, in a turned or mirrored view."""
-    x, y = seen(turned, mirrored)
-    degrees = np.degrees(np.arctan2(-y, x)) % 360.0
-    return sum(
-        number * ((degrees - first) % 360.0 < last - first)
-        for number, (first, last, _) in enumerate(sectors, 1)
-    )
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("turned", [0, 40, 137, -90, 180])
-@pytest.mark.parametrize(
-    ("level", "sectors", "width"),
-    [(SliceLevel.BASAL, SECTORS, 120), (SliceLevel.MID, SECTORS, 100), (SliceLevel.APICAL, QUARTERS, 130)],
-)
-def test_segments_follow_the_insertion_points_however_the_image_is_turned(
-    level, sectors, width, turned, mirrored
-):
-    reference, note = insertion_reference(
-        points_at(180 - width / 2, 180 + width / 2, turned, mirrored), RING, None
-    )
-    assert (reference.source, note) == ("RV insertion points", "")
-    regions = measure(ring_map(painted(sectors, turned, mirrored)), RING, level, reference)
-    segments_found = {each.name.split()[-1]: each for each in regions if "AHA" in each.name}
-    for number, (_, _, name) in enumerate(sectors, 1):
-        # Pixels on the border belong to one side.
-        assert segments_found[name].median == number
-        assert segments_found[name].mean == pytest.approx(number, abs=0.15)
-
-
-@pytest.mark.parametrize(("anterior", "inferior"), [(110, 250), (130, 230), (100, 200), (140, 260)])
-def test_the_septum_is_the_arc_between_the_points(anterior, inferior):
-    degrees = np.degrees(np.arctan2(-(ROWS - 60.0), COLUMNS - 60.0)) % 360.0
-    between = (degrees > anterior) & (degrees < inferior)
-    reference, _ = insertion_reference(points_at(anterior, inferior), RING, None)
-    for level in SliceLevel:
-        septum = by_name(measure(ring_map(100.0 * between), RING, level, reference))["septum"]
-        assert septum.mean > 99.0
-        everything = measure(ring_map(degrees), RING, None, reference)[0]
-        assert septum.pixels / everything.pixels == pytest.approx((inferior - anterior) / 360.0, abs=0.01)
-
-
-def test_an_error_of_one_point_turns_the_segments_by_half_of_it():
-    right, wrong = (insertion_reference(points_at(120 + by, 240), RING, None)[0] for by in (0, 20))
-    assert np.degrees(right.septum - wrong.septum) == pytest.approx(10.0, abs=1e-6)
-
-
-def test_the_usual_heart_is_kept_where_the_points_are_none_or_contradict_it():
-    usual = angular_reference(usual_short_axis())
-    assert "usual heart" in usual.source
-    kept, note = insertion_reference(Insertions(), RING, usual)
-    assert (kept, note) == (usual, "")
-    objected = points_at(120, 240)
-    kept, note = insertion_reference(Insertions(objected.anterior, None, "not found"), RING, usual)
-    assert kept is usual
-    assert "insertion points of the right ventricle: not found. There is no mid-septal" in note
-    for points in (points_at(240, 120), points_at(60, -60, mirrored=False), points_at(-60, 60)):
-        kept, note = insertion_reference(points, RING, usual)
-        assert kept is usual
-        assert "contradict the image directions" in note
-    used, note = insertion_reference(objected, RING, usual)
-    assert (used.source, note) == ("RV insertion points", "")
-    assert np.degrees(used.septum) % 360 == pytest.approx(180.0)
-    assert used.turn == usual.turn
-    assert used.width == pytest.approx(120.0)
-    assert insertion_reference(Insertions(objection="not found"), RING, None)[0] is None
-
-
-def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
-    """Pixels three times as high as wide: segments by angles in pixels would differ in area."""
-    aspect = 3.0
-    square = (1.0, aspect)
-    contours = Contours(*(circle(radius, 0.0) / square + 60.0 for radius in (36.0, 54.0)))
-    anterior, inferior = (
-        60.0 + 54.0 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / aspect])
-        for degrees in (240.0, 150.0)
-    )
-    points = Insertions(*(InsertionPoint(*place, 0.9) for place in (anterior, inferior)))
-    reference, _ = insertion_reference(points, contours, None, aspect)
-    assert reference.width == pytest.approx(90.0)
-    assert np.degrees(reference.septum) % 360.0 == pytest.approx(195.0)
-    regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[3:]
-    assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
-    stretched = replace(usual_short_axis(), spacing=(0.5, 1.5))
-    for usual in (angular_reference(stretched), angular_reference(stretched, 180.0)):
-        regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, usual, inset=0.0)[2:]
-        assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
-
-
 @pytest.mark.parametrize("width", [90, 120])
 def test_mid_septum_is_the_middle_of_the_septum_and_of_the_wall(width):
     reference, _ = insertion_reference(points_at(180 - width / 2, 180 + width / 2), RING, None)
@@ -493,48 +283,3 @@ def test_a_larger_inset_holds_for_mid_septum_too():
     reference, _ = insertion_reference(points_at(120, 240), RING, None)
     narrow = by_name(measure(ring_map(COLUMNS), RING, None, reference, inset=0.4))["mid-septum"]
     assert narrow.pixels == pytest.approx(np.radians(60) * (26**2 - 24**2) / 2, rel=0.05)
-
-
-def test_without_trusted_insertion_points_there_is_no_mid_septum():
-    usual = angular_reference(usual_short_axis())
-    points = replace(points_at(120, 240), objection="not at the angle of a septum")
-    reference, note = insertion_reference(points, RING, usual)
-    assert "There is no mid-septal value." in note
-    assert "mid-septum" not in by_name(measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference))
-
-
-@pytest.mark.parametrize(
-    ("name", "level", "expected"),
-    [
-        ("AHA 8 mid anteroseptal", "basal", "AHA 2 basal anteroseptal"),
-        ("AHA 6 basal anterolateral", "mid", "AHA 12 mid anterolateral"),
-        ("AHA 6 basal anterolateral", "basal", "AHA 6 basal anterolateral"),
-        ("AHA 6 basal anterolateral", "apical", None),
-        ("AHA 14 apical septal", "mid", None),
-        ("AHA 14 apical septal", "unknown", None),
-        ("mid-septum", "apical", "mid-septum"),
-        ("global", "unknown", "global"),
-    ],
-)
-def test_segments_of_basal_and_mid_slices_are_the_same_parts_of_the_wall(name, level, expected):
-    assert segment_at_level(name, SliceLevel(level)) == expected
-
-
-def test_segments_are_numbered_from_base_to_apex():
-    names = [name for level in ("basal", "mid", "apical") for name in segment_names(SliceLevel(level))]
-    assert [segment_number(name) for name in names] == list(range(1, 17))
-
-
-@pytest.mark.parametrize(
-    "name", ["global", "mid-septum", "AHA 0 mid anterior", "AHA 17 apical apex", "AHA 7"]
-)
-def test_other_regions_have_no_number_of_a_segment(name):
-    assert segment_number(name) is None
-
-
-def test_the_names_at_another_level_are_those_that_are_measured_there():
-    reference = angular_reference(usual_short_axis())
-    measured = {level: measure(ring_map(COLUMNS), RING, level, reference) for level in SliceLevel}
-    for one, other in ((SliceLevel.BASAL, SliceLevel.MID), (SliceLevel.MID, SliceLevel.BASAL)):
-        names = [segment_at_level(each.name, other) for each in measured[one]]
-        assert names == [each.name for each in measured[other]]
