@@ -152,12 +152,17 @@ def correct_motion(
         return None
     registration = GroupwiseRegistration.at_rest(lattice, model, reduced, times_ms)
     # Another gain of one image would look like motion.
-    gains = image_gains(model, registration.merged, times_ms)
+    merged = registration.merged
+    gains = image_gains(model, merged, times_ms)
     registration.images = reduced / gains.astype(np.float32)[:, None, None]
     heart = lattice.middle(HEART_MM, nodes=True)
     before = _mean_r_squared(parametric, lattice, tissue)
     shift_mm = _shifts_mm(registration.step(DETECTION), heart)
     odd = odd_gain(model, gains, times_ms)
+    if odd is not None:
+        # Beside fat off resonance the weights can depend on the image that they should judge.
+        other = odd_gain(model, image_gains(model, merged, times_ms, prior=False), times_ms)
+        odd = odd if other is not None and other.image == odd.image else None
     still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
     seen = bool(shift_mm.max() > STILL_MM)
     if not seen and (before >= _FITTED or odd is not None):
