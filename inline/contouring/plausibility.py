@@ -200,7 +200,8 @@ def check_wall(
         labels: 0 background, 1 LV cavity, 2 myocardium, ``(rows, columns)``.
         regions: values of the myocardium, the whole ring first; none where there is no contour.
     """
-    cavity = parametric.values_ms[(labels == 1) & ~unsure(parametric)]
+    # As certain as on a map that is kept without its SD, for another level.
+    cavity = parametric.values_ms[(labels == 1) & ~poorly_fitted(parametric)]
     if not regions or not len(cavity) or (ring := regions[0].median) is None:
         return []
     blood = float(np.median(cavity))

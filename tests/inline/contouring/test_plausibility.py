@@ -199,7 +199,8 @@ def test_no_wall_or_no_certain_cavity_is_no_fat():
     labels = np.ones(SHAPE, np.uint8)
     assert check_wall(made(95.0), Quantity.T2, labels, ()) == []
     assert check_wall(made(95.0), Quantity.T2, labels, [region(None)]) == []
-    assert check_wall(made(95.0, sd=90.0), Quantity.T2, labels, [region(95.0)]) == []
+    noise = replace(made(95.0, sd=90.0), r_squared=np.zeros(SHAPE, np.float32))
+    assert check_wall(noise, Quantity.T2, labels, [region(95.0)]) == []
 
 
 def heart(quantity, times_ms, relaxation_ms, gain, *, noise=10.0):
