@@ -157,6 +157,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     by_dicom = times(dicom)
     found = {quantity: _times(meta, dicom, head, comments, by_dicom, quantity) for quantity in Quantity}
     own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
+    lists = {quantity for quantity in Quantity if listed(header, quantity, named=True)}
     recognised = recognise(
         own=own,
         protocols=protocols,
@@ -170,7 +171,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         measurement=measurement,
         history=_all(meta, _HISTORY),
         timed=bool(own_times),
-        listed=any(listed(header, quantity, named=True) for quantity in Quantity),
+        listed=bool(lists),
+        inverted=Quantity.T1 in own_times.keys() | lists,
     )
     if isinstance(recognised, str):
         return recognised

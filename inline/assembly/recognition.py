@@ -35,8 +35,10 @@ _STAR: Final = re.compile(
     r"|(?<![a-z])gre(?![a-z]).*multi[\s_-]*+echo|multi[\s_-]*+echo.*(?<![a-z])gre(?![a-z])"
 )
 """T1* or T2*; several echoes of a gradient echo measure T2*."""
-_RHO: Final = re.compile(r"t1[\s_-]*+(?:rho|ρ)|spin[\s_-]?lock")
-"""T1rho, whose decay with the time of the spin lock has the form of T2."""
+_RHO: Final = re.compile(
+    r"t1[\s_-]*+(?:rho|ρ)(?:map|prep|(?![a-z]))|spin[\s_-]?lock(?:ing|ed)?+(?![\s_-]*+off)"
+)
+"""T1rho, whose decay with the time of the spin lock has the form of T2; not "T1 Rhone" or "T1 rhombic"."""
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
 _CORRECTED: Final = re.compile(r"moco|motion[\s_-]?corr")
@@ -123,6 +125,7 @@ def recognise(
     history: Sequence[str] = (),
     timed: bool,
     listed: bool,
+    inverted: bool = False,
 ) -> Recognised | str:
     """Return the kind of an image by its names, or the reason why it makes no map.
 
@@ -140,6 +143,7 @@ def recognise(
         history: of its processing.
         timed: it states an inversion or preparation time itself, readable or not.
         listed: the measurement's header lists times.
+        inverted: the image or the header states inversion times.
     """
     role_of = {_token(_GADGETRON.sub("", role[:_LONGEST])): role for role in roles}
     role_tokens = role_of.keys() - _PROCESSING_ROLES - {""}
@@ -185,7 +189,8 @@ def recognise(
     if scout and not sure:
         return "named as a scout or localizer"
     of_rho = next((text for text in of_image if _RHO.search(text) or _named(text)), "")
-    if of_rho and not _named(of_rho):
+    # Protocols and headers name whole sessions; images of T1rho have no inversion time.
+    if of_rho and not _named(of_rho) and (of_rho in (*described, *added) or not inverted):
         return "named as T1rho, which is not fitted"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
     by_protocol = named is not None and deciding not in (*described, *added) and deciding in of_image

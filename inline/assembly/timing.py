@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final
 
 from inline.assembly.group import NUMBERING, Group
@@ -24,6 +24,13 @@ _FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
 """Parameters of the signal model."""
 _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
+_FIRST_BEAT_MS: Final = 200.0
+"""Time after the shortest inversion time within which an image is the first one after an inversion."""
+_DISORDER_MS: Final = 300.0
+"""Fall of inversion times in the order of others from which one place has another order. Where the heart rate
+changes between inversions, honest ones fall by some 100 ms."""
+_LEAST_PREPARATION_MS: Final = 20.0
+"""Least longest preparation time: smaller numbers count preparations or their pulses."""
 _OFFSET: Final = 0.05
 """Largest difference of offsets that are one, as a share of the longest time."""
 
@@ -191,9 +198,10 @@ def _other_times(own: Times, from_list: Times, name: str) -> list[Remark]:
 def _contradicting(group: Group, own: Times, name: str) -> list[Remark]:
     """Return a remark on a place at which the images state other times than those that are taken.
 
-    The heartbeat parts measured inversion times from those of the protocol, but not the shortest one, nor
-    preparation times: where these differ, one place is wrong. Vendors' elements may count from another moment
-    and are not compared, nor are places with fewer different times: one for each inversion, for example.
+    The heartbeat parts measured inversion times from those of the protocol, but neither the first ones after
+    the inversions, nor the order, nor preparation times: where these differ, one place is wrong. Vendors'
+    elements may count from another moment and are not compared, nor are places with fewer different times
+    (one for each inversion, for example), in another unit (seconds may be rounded), or that number images.
     """
     vendors = {place.name for place in PLACES}
     for place in TIME_PLACES[group.quantity]:
@@ -201,12 +209,17 @@ def _contradicting(group: Group, own: Times, name: str) -> list[Remark]:
         there = in_ms(stated, group.quantity)
         if place in vendors or None in there.ms or _different(there.ms) < _different(own.ms):
             continue
+        if there.unit != "ms" or max(there.known) < _LEAST_PREPARATION_MS:
+            continue
         pairs = sorted(zip(own.known, there.known, strict=True))
         differing = [pair for pair in pairs if not _agree(pair[:1], pair[1:])]
         if not differing:
             continue
-        fixed = pairs[:1] if group.quantity is Quantity.T1 else pairs
-        wrong = any(abs(theirs - ms) > SAME_MS[group.quantity] for ms, theirs in fixed)
+        first = pairs[0][0] + _FIRST_BEAT_MS
+        fixed = [pair for pair in pairs if group.quantity is Quantity.T2 or min(pair) < first]
+        wrong = any(abs(theirs - ms) > SAME_MS[group.quantity] for ms, theirs in fixed) or any(
+            one - other > _DISORDER_MS for (_, one), (_, other) in pairwise(pairs)
+        )
         ms, theirs = differing[0]
         note = (
             f"The images state other {name} times at {place}, such as {theirs:g} ms for {ms:g} ms, which "

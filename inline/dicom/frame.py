@@ -286,6 +286,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         types=JsonHeader.of(elements).texts("ImageType"),
         timed=timed(stated),
         listed=False,
+        inverted=timed(stated, (Quantity.T1,)),
     )
     kind = recognised.kind if isinstance(recognised, Recognised) else None
     used = _may_be_mapping(recognised, stated)

@@ -168,9 +168,12 @@ def times(header: DicomHeader) -> tuple[float | None, ...]:
     return tuple(found)
 
 
-def timed(stated: Sequence[float | None]) -> bool:
+def timed(stated: Sequence[float | None], quantities: Collection[Quantity] = tuple(Quantity)) -> bool:
     """Return whether an image states an inversion or preparation time: an echo time is none by itself."""
-    return any(time is not None and not place.named_only for time, place in zip(stated, PLACES, strict=True))
+    return any(
+        time is not None and not place.named_only and place.quantity in quantities
+        for time, place in zip(stated, PLACES, strict=True)
+    )
 
 
 def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, named: bool) -> int | None:

@@ -24,6 +24,10 @@ DETECTION: Final = SearchStage(16.0, 0.0, restored=True)
 """Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
 Gradients of magnitudes are wrong where the polarity changes: images near the null of the wall would look as
 if they moved. Noise and model errors can make its step longer than ``STILL_MM`` (docs/limits.md)."""
+DETECTION_OF_FEW: Final = DETECTION._replace(restored=False, prior=False)
+"""Likewise of few T1 images, whose fit follows motion: polarities and B / A then hide a part of it."""
+_RESTORED_FROM: Final = 7
+"""Number of T1 images from which :data:`DETECTION` is taken."""
 STILL_MM: Final = 0.5
 """Shift in that step up to which images count as still."""
 HEART_MM: Final = 75.0
@@ -152,12 +156,18 @@ def correct_motion(
         return None
     registration = GroupwiseRegistration.at_rest(lattice, model, reduced, times_ms)
     # Another gain of one image would look like motion.
-    gains = image_gains(model, registration.merged, times_ms)
+    merged = registration.merged
+    gains = image_gains(model, merged, times_ms)
     registration.images = reduced / gains.astype(np.float32)[:, None, None]
     heart = lattice.middle(HEART_MM, nodes=True)
     before = _mean_r_squared(parametric, lattice, tissue)
-    shift_mm = _shifts_mm(registration.step(DETECTION), heart)
+    few = len(images) < _RESTORED_FROM and not model.one_contrast
+    shift_mm = _shifts_mm(registration.step(DETECTION_OF_FEW if few else DETECTION), heart)
     odd = odd_gain(model, gains, times_ms)
+    if odd is not None:
+        # Beside fat off resonance the weights can depend on the image that they should judge.
+        other = odd_gain(model, image_gains(model, merged, times_ms, prior=False), times_ms)
+        odd = odd if other is not None and other.image == odd.image else None
     still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
     seen = bool(shift_mm.max() > STILL_MM)
     if not seen and (before >= _FITTED or odd is not None):

@@ -39,7 +39,9 @@ class OddGain(NamedTuple):
     gain: float
 
 
-def image_gains(model: SignalModel, images: Floats, times_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+def image_gains(
+    model: SignalModel, images: Floats, times_ms: NDArray[np.float64], *, prior: bool = True
+) -> NDArray[np.float64]:
     """Return the gain of each image with which the signal model describes all of them best, ``(n,)``.
 
     A gain is one number for the whole field of view. Displacements hardly change it: they change the signal
@@ -49,12 +51,13 @@ def image_gains(model: SignalModel, images: Floats, times_ms: NDArray[np.float64
         model: of the signal.
         images: ``(n, rows, columns)``, finite, in units of the largest; both sizes are multiples of 2.
         times_ms: of each.
+        prior: as of :func:`pixel_weights`.
     """
     logarithm = np.zeros(len(images))
     for _ in range(_MOST_STEPS):
         scaled = images * np.exp(-logarithm).astype(np.float32)[:, None, None]
         found = model.linearise(scaled, times_ms)
-        weights = pixel_weights(scaled, found, model.misfit)
+        weights = pixel_weights(scaled, found, model.misfit, prior=prior)
         sums = normal_equations((found.polarity * scaled)[None], found, weights, CELL // 2)
         total = sums.sum(axis=(0, 1), dtype=np.float64)
         values, vectors = np.linalg.eigh(total[:, :-1])

@@ -36,11 +36,14 @@ class SearchStage(NamedTuple):
         blur_mm: standard deviation of the blur of the images; 0 for none.
         restored: images have their polarity restored before anything else. Magnitudes on both sides of 0
             would mix to a signal that no tissue has, and that draws early images away.
+        prior: weights as of :func:`pixel_weights` with their prior. Blurred images, the first of a search,
+            mix tissues and are far apart: their B / A varies by motion.
     """
 
     window_mm: float
     blur_mm: float
     restored: bool = False
+    prior: bool = True
 
     @property
     def coarsening(self) -> int:
@@ -49,9 +52,9 @@ class SearchStage(NamedTuple):
 
 
 STAGES: Final = (
-    SearchStage(36.0, 9.0, restored=True),
-    SearchStage(24.0, 4.5),
-    SearchStage(20.0, 3.0),
+    SearchStage(36.0, 9.0, restored=True, prior=False),
+    SearchStage(24.0, 4.5, prior=False),
+    SearchStage(20.0, 3.0, prior=False),
     SearchStage(16.0, 0.0),
     SearchStage(14.0, 0.0),
     SearchStage(12.0, 0.0),
@@ -108,8 +111,7 @@ class GroupwiseRegistration:
         images = self.warped(images, coarsening)
         found = model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        # Blurred images, the first of a search, mix tissues and are far apart: their B / A varies by motion.
-        weights = pixel_weights(images, found, model.misfit, prior=not stage.blur_mm)
+        weights = pixel_weights(images, found, model.misfit, prior=stage.prior)
         sums = normal_equations(
             found.polarity * _gradients(images), found, weights, CELL // coarsening, model.damping
         )

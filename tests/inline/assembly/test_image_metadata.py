@@ -44,6 +44,17 @@ def test_a_time_in_a_comment_has_all_of_its_digits(comment, quantity, ms):
 
 
 @pytest.mark.parametrize(
+    ("own", "listed", "used"), [("850", (), True), ("", (100.0, 180.0, 850.0, 930.0), True), ("", (), False)]
+)
+def test_images_with_inversion_times_under_a_header_of_t1rho_are_used(own, listed, used):
+    header = MeasurementHeader(protocol_name="Heart_T1rho", inversion_times=tuple(map(str, listed)))
+    image = Image.from_pixels(
+        np.zeros((1, 1, 16, 16), np.uint16), ImageHeader(), {"InversionTime": own} if own else {}
+    )
+    assert isinstance(read_metadata(image, header), str) is not used
+
+
+@pytest.mark.parametrize(
     ("attributes", "enhancement", "source"),
     [
         ({"SequenceDescription": "MOLLI_post"}, Enhancement.POST_CONTRAST, "series description"),

@@ -114,6 +114,30 @@ def test_a_name_of_the_image_goes_before_t1rho_of_its_protocol():
     assert found == "named as T1rho, which is not fitted"
 
 
+@pytest.mark.parametrize("name", ["T1rho", "Cardiac_T1rho study", "spin-lock"])
+@pytest.mark.parametrize("own", [(), ("5(3)3 SAX mid",)])
+@pytest.mark.parametrize("place", ["protocols", "measurement"])
+def test_images_with_inversion_times_are_no_t1rho_by_the_name_of_a_session(name, own, place):
+    found = recognise(own=own, timed=True, listed=False, inverted=True, **{place: (name,)})
+    assert (found.kind, found.quantity) == (ImageKind.WEIGHTED, None)
+    assert isinstance(recognise(own=(name,), timed=True, listed=False, inverted=True), str)
+
+
+@pytest.mark.parametrize("name", ["T1_Rhone", "post T1 rhombic FOV", "T1_Rhode_Island", "SAX spin-lock off"])
+def test_other_words_are_no_t1rho(name):
+    assert kind(name, timed=True).kind is ImageKind.WEIGHTED
+
+
+@pytest.mark.parametrize("name", ["T1rhomap", "T1rho_prep", "T1rhomapping", "T1rho3", "spinlocking"])
+def test_t1rho_with_a_word_behind_it(name):
+    assert kind(name, timed=True) == "named as T1rho, which is not fitted"
+
+
+def test_a_t2_map_may_state_that_its_spin_lock_is_off():
+    found = kind("T2map_spinlock_off", DERIVED)
+    assert (found.kind, found.quantity) == (ImageKind.PERHAPS_MAP, Quantity.T2)
+
+
 def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
     assert kind("SAX_T1map_MOCO", DERIVED).kind is ImageKind.PERHAPS_MAP
     assert kind("MOLLI_T1map").kind is ImageKind.PERHAPS_MAP

@@ -282,7 +282,18 @@ _T1_TIMES, _T2_TIMES = TIMES["5(3)3"], (0, 25, 55)
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 17}, "TI", False),
         # The protocol's heartbeat of 1000 ms, and one of 850.
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms - 150 * (ms // 1000)}, "TI", False),
+        # The heart rate changed between the inversions.
+        (
+            _T1_TIMES,
+            "InversionTime",
+            lambda ms: {"TI": ms - 60 * (ms % 100 // 80) * (ms // 900)},
+            "TI",
+            False,
+        ),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 200 * (ms % 100 // 80)}, "TI", True),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": sorted(_T1_TIMES)[_T1_TIMES.index(ms)]}, "TI", True),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 2 * ms}, "GADGETRON_T2Prep", True),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 55 - ms}, "GADGETRON_T2Prep", True),
         (_T2_TIMES, "T2PrepTime", lambda ms: {"GADGETRON_T2Prep": ms + 10}, "GADGETRON_T2Prep", True),
     ],
 )
@@ -306,6 +317,16 @@ def test_places_that_contradict_each_other(times, taken, other, said, flagged):
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": 100 + 80 * (_T1_TIMES.index(ms) > 4)}),
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 300} if ms > 200 else {}),
         (_T1_TIMES, "InversionTime", lambda ms: {"T2PrepDuration": 0}),
+        (
+            _T1_TIMES,
+            "InversionTime",
+            lambda ms: {"TI": f"{_T1_TIMES.index(ms) + 1}"},
+        ),  # numbers of the images
+        (_T1_TIMES, "InversionTime", lambda ms: {"ImageComments": f"TI {_T1_TIMES.index(ms) + 1} of 8"}),
+        (_T1_TIMES, "InversionTime", lambda ms: {"ImageComments": f"TI {ms / 1000:.1f} s"}),  # rounded
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"ImageComments": f"T2 prep {_T2_TIMES.index(ms) + 1}/3"}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": _T2_TIMES.index(ms)}),
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 4 * _T2_TIMES.index(ms)}),  # pulses
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": ms + 1}),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": ms / 1000}),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"T2PrepTime": 40}),

@@ -158,12 +158,16 @@ def test_a_wall_of_fat_is_implausible(quantity, wall, cavity, wrong):
     ("quantity", "ring", "part", "cavity", "pixels", "wrong"),
     [
         (Quantity.T1, 930.0, 289.0, 1560.0, 42, True),
+        (Quantity.T1, 930.0, 289.0, 906.0, 42, True),  # a lesion that is taken for the cavity
         (Quantity.T1, 930.0, 289.0, 1560.0, 19, False),  # a few pixels decide nothing
         (Quantity.T1, 930.0, 520.0, 1560.0, 42, False),
+        (Quantity.T1, 520.0, 490.0, 1600.0, 42, False),  # iron
         (Quantity.T1, 430.0, 289.0, 330.0, 42, False),  # a scar after contrast agent
+        (Quantity.T1, 850.0, 480.0, 720.0, 42, False),  # after little contrast agent
         (Quantity.T1, 930.0, None, 1560.0, 0, False),
-        (Quantity.T2, 52.0, 95.0, 180.0, 42, True),
-        (Quantity.T2, 52.0, 72.0, 180.0, 42, False),  # oedema
+        (Quantity.T2, 52.0, 105.0, 180.0, 42, True),
+        (Quantity.T2, 52.0, 95.0, 180.0, 42, False),  # oedema
+        (Quantity.T2, 45.0, 76.0, 75.0, 42, False),  # oedema, after contrast agent
     ],
 )
 def test_a_part_of_fat_is_implausible_and_named(quantity, ring, part, cavity, pixels, wrong):
@@ -195,7 +199,8 @@ def test_no_wall_or_no_certain_cavity_is_no_fat():
     labels = np.ones(SHAPE, np.uint8)
     assert check_wall(made(95.0), Quantity.T2, labels, ()) == []
     assert check_wall(made(95.0), Quantity.T2, labels, [region(None)]) == []
-    assert check_wall(made(95.0, sd=90.0), Quantity.T2, labels, [region(95.0)]) == []
+    noise = replace(made(95.0, sd=90.0), r_squared=np.zeros(SHAPE, np.float32))
+    assert check_wall(noise, Quantity.T2, labels, [region(95.0)]) == []
 
 
 def heart(quantity, times_ms, relaxation_ms, gain, *, noise=10.0):
