@@ -3,7 +3,7 @@
 LAYERS = (
     ("model",),
     ("inline.data",),
-    ("inline.settings",),
+    ("inline.addresses", "inline.settings"),
     ("inline.mrd",),
     ("inline.elements",),
     ("inline.assembly", "inline.contouring"),

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from inline.addresses import host_port
 from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
 from inline.data.descriptors import raise_descriptor_limit
 from inline.data.errors import MyostreamError
-from inline.emit.addresses import host_port
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
 from inline.serving.configuration import Configuration
