@@ -19,15 +19,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.cli.tables import make_console, print_table
 from inline.contouring.blood import robust_sd
 from inline.data.client_text import as_utf8
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement
+from inline.emit.record import Record, unusable
+from inline.emit.schema import Ecv, read_record
 from inline.reference import ReferenceRange
-from inline.replay.results import Ecv, Record, read_record, unusable
-from inline.replay.table import printable
+from inline.terminal.tables import print_table
+from inline.terminal.text import make_console, printable
 from model.output import write_json, write_text
 
 FEWEST: Final = 20

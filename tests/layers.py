@@ -26,6 +26,7 @@ LAYERS = (
     ("inline.arguments", "inline.extras"),
     ("inline",),  # the Python API
     ("inline.cohort",),
+    ("inline.terminal",),
     ("inline.cli",),
     ("calibration",),
     ("bench",),

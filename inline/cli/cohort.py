@@ -16,10 +16,10 @@ from typer import Argument, Option
 
 from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
-from inline.cli.tables import make_console
 from inline.data.plural import counted
-from inline.replay.table import make_table, printable
 from inline.settings import Settings, load_settings
+from inline.terminal.tables import make_table
+from inline.terminal.text import make_console, printable
 
 if TYPE_CHECKING:
     from inline.cohort.discover import Discovered, ExaminationPath

@@ -19,19 +19,18 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
-from inline.replay.table import (
+from inline.terminal.results import (
     ecv_notes,
     ecv_table,
     notes,
-    printable,
     results_table,
     slice_names,
     unknown_levels,
     unused_haematocrit,
 )
+from inline.terminal.text import make_console, print_progress, printable
 from model.nifti import is_nifti
 from model.output import check_outputs
 

@@ -24,24 +24,17 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
-from inline.replay.table import (
-    ecv_notes,
-    ecv_table,
-    notes,
-    printable,
-    results_table,
-    unused_haematocrit,
-)
 from inline.serving.configuration import OPENRECON, Configuration
+from inline.terminal.results import ecv_notes, ecv_table, notes, results_table, unused_haematocrit
+from inline.terminal.text import make_console, print_progress, printable
 from model.output import check_outputs, write_json
 
 if TYPE_CHECKING:
+    from inline.emit.record import Record
     from inline.mrd.messages import Image
     from inline.replay.client import Exchange
-    from inline.replay.results import Record
     from inline.report.maps import ReportMap
 
 _console = make_console()
@@ -75,11 +68,13 @@ def replay(
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
+    from inline.emit.record import in_order
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.replies import compare, ecv_records, in_order, records, unreadable, without_result
-    from inline.replay.report import report_files, returned_maps
+    from inline.replay.replies import compare, ecv_records, records, unreadable, without_result
+    from inline.replay.report import returned_maps
     from inline.replay.simulate import true_medians, truth_file
+    from inline.report.output import report_files
 
     address = _address(server) if server else None
     _check_options(config, speed, settings_file, realtime=realtime, started=address is None)
@@ -152,8 +147,9 @@ def _write_results(
     overlays: Path | None,
 ) -> tuple[list[str], list[str]]:
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
+    from inline.emit.record import file_names
     from inline.mrd.files import write_images
-    from inline.replay.replies import overlay_names, write_overlay
+    from inline.replay.replies import write_overlay
 
     written: list[str] = []
     problems: list[str] = []
@@ -166,7 +162,7 @@ def _write_results(
         written.append(f"Results: {json_file}")
     if overlays:
         older = {each.name for each in overlays.glob("slice-*.png")}
-        names = overlay_names(results)
+        names = file_names(results, ".png")
         drawn = [
             partial(write_overlay, overlays / name, *each) for name, each in zip(names, found, strict=True)
         ]

@@ -12,11 +12,11 @@ from inline.data.flags import Flag
 from inline.data.series import MapSeries, Quantity
 from inline.emit import mrd
 from inline.emit.record import record
+from inline.emit.schema import read_record
 from inline.engine_selection import build_pipeline
 from inline.motion import misaligned
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
-from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import Frame

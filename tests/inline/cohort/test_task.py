@@ -11,9 +11,9 @@ from inline.cohort.discover import discover
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, failure_of
 from inline.emit.record import record
+from inline.emit.schema import read_record
 from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
-from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
 from tests.inline import contrast_phantom as phantom
 from tests.shapes import RingEngine

@@ -31,8 +31,8 @@ from inline.emit.overlay import REVIEW_COLOUR
 from inline.emit.record import record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.replay.table import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
+from inline.terminal.results import results_table
 from model.weights import weights_digest
 from tests.shapes import circle
 

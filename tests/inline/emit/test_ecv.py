@@ -14,11 +14,11 @@ from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
 from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
+from inline.emit.schema import read_message, read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records, records
-from inline.replay.results import read_message, read_record
-from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
+from inline.terminal.results import ecv_notes, ecv_table, message_line, results_table
 from tests.inline.examination.phantom import SHAPE, ecv_of, examined, t1_slice
 
 NATIVE = t1_slice(noise=0.03)
@@ -151,7 +151,7 @@ def test_an_error_makes_no_image_but_a_record():
     assert ecv_images(lonely, TEMPLATE) == []
     content = read_message(json.loads(json.dumps(ecv_record(lonely), allow_nan=False)))
     assert content["error"] == "there is no native T1 map"
-    assert "no native T1 map" in line(content)
+    assert "no native T1 map" in message_line(content)
     place = f"0 {content['level']} ({POST.identity.series_index})"
     assert ecv_notes([content]) == [f"ECV {place}: there is no native T1 map"]
 
@@ -185,7 +185,7 @@ def test_replay_reads_the_record_from_the_map_and_no_slice_from_it():
     cells = [str(cell) for column in ecv_table([content]).columns for cell in column.cells]
     assert f"{FOUND.regions[0].median:.1f} [" in cells[1]
     assert cells[5] == "0.420"
-    assert "%" in line(content)
+    assert "%" in message_line(content)
     synthetic = {**content, "haematocrit_source": "synthetic"}
     assert "0.420*" in [str(cell) for column in ecv_table([synthetic]).columns for cell in column.cells]
 

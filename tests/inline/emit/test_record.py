@@ -22,11 +22,11 @@ from inline.data.results import (
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.overlay import INSERTION_COLOUR, draw
-from inline.emit.record import SCHEMA, record
+from inline.emit.record import SCHEMA, file_names, record
+from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
-from inline.replay.results import read_record
-from inline.replay.table import line, results_table
 from inline.serving.slices import _fields, _line
+from inline.terminal.results import message_line, results_table
 from model.relaxometry.parametric_map import ParametricMap
 from tests.shapes import circle
 
@@ -65,7 +65,7 @@ def written(made):
         json.dumps(content, allow_nan=False),
         *(value for values in attributes.values() for value in values),
         *map(str, cells),
-        line(content),
+        message_line(content),
         _line(_fields(made)),
         json.dumps(_fields(made), allow_nan=False),
     ]
@@ -101,7 +101,7 @@ def test_a_ring_without_values_says_so():
     meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
     assert meta["ImageComments"] == ("T1 myostream: no values (no-values) research only",)
     assert not meta.get("MYOSTREAM_MEDIAN_MS")
-    assert "no values" in line(record(made))
+    assert "no values" in message_line(record(made))
     assert "median_ms=- " in _line(_fields(made))
 
 
@@ -201,3 +201,16 @@ def test_crosses_mark_insertion_points():
         assert np.abs(marked[middle] - np.array(INSERTION_COLOUR)).max() <= 1
     near = [np.abs(changed - (3 * y + 1, 3 * x + 1)).max(axis=1) for x, y in ((8.0, 3.0), (4.0, 12.0))]
     assert np.minimum(*near).max() <= 3 * 2 + 1
+
+
+def test_every_result_has_a_file_name_of_its_own():
+    """Before and after contrast agent, as series of the same slice; and one that came twice."""
+    first = record(result())
+    changes = ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
+    assert file_names([first | change for change in changes], ".png") == [
+        "slice-00-T1-series-1.png",
+        "slice-00-T1-series-7.png",
+        "slice-00-T2-series-1.png",
+        "slice-00-T1-series-1-2.png",
+        "slice-01-T1-series-1.png",
+    ]

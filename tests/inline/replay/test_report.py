@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +12,11 @@ from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.record import record
+from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records
-from inline.replay.report import ecv_map, report_files, report_map, returned_maps
-from inline.replay.results import read_record
+from inline.replay.report import ecv_map, report_map, returned_maps
 from inline.report.maps import Kind, ReportMap
-from inline.report.output import ReportError
 from inline.serving.summary import FinalLevel, Summary
 
 from ..report.examinations import SIZE, make_ecv, make_slice
@@ -175,16 +173,3 @@ def test_an_image_that_states_no_scale_is_no_map():
     content, image = returned(make_slice())
     bare = type(image)(image.header, b"", image.data)
     assert report_map(content, bare).section is None
-
-
-def test_a_folder_receives_both_kinds(tmp_path):
-    assert report_files([tmp_path, tmp_path / "own.PNG"]) == [
-        tmp_path / "report.png",
-        tmp_path / "report.pdf",
-        tmp_path / "own.PNG",
-    ]
-
-
-def test_another_name_is_refused():
-    with pytest.raises(ReportError, match=r"ends in \.png or \.pdf"):
-        report_files([Path("report.docx")])
