@@ -25,10 +25,9 @@ from inline.cli.options import (
     path,
 )
 from inline.data.errors import MyostreamError
-from inline.data.plural import counted
 from inline.serving.configuration import OPENRECON, Configuration
-from inline.terminal.results import ecv_notes, ecv_table, notes, results_table, unused_haematocrit
-from inline.terminal.text import make_console, print_progress, printable
+from inline.terminal.results import ecv_notes, notes, print_results, result_counts, unused_haematocrit
+from inline.terminal.text import make_console, print_progress, print_text
 from model.output import check_outputs, write_json
 
 if TYPE_CHECKING:
@@ -112,28 +111,24 @@ def replay(
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
     said = [text.removeprefix(_REMARK) for text in result.texts]
     for text in (*about, *untrue, *said, *unreadable(result.images)):
-        _console.print(printable(text, lines=True), highlight=False, markup=False)
+        print_text(text, lines=True)
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
     rows = sorted([*results, *missing], key=in_order)
-    if rows:
-        _console.print(results_table(rows, truth), crop=False)
-    if ecv:
-        _console.print(ecv_table(ecv, truth), crop=False)
+    print_results(rows, ecv, truth)
     for note in [*notes(rows), *ecv_notes(ecv), *unused_haematocrit(haematocrit, ecv)]:
-        _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
+        print_text(f"Note: {note}")
     seconds = result.finished - result.first_sent
-    given = sum(not record["error"] for record in results)
-    errors = len(rows) - given
-    numbers = counted(given, "result") + (f", {counted(errors, 'error')}" if errors else "")
-    _console.print(f"{compared}; {numbers}; {seconds:.2f} s from the first image to the last reply")
+    _console.print(
+        f"{compared}; {result_counts(rows)}; {seconds:.2f} s from the first image to the last reply"
+    )
     for text in written:
         _console.print(text, markup=False)
     if compared.lost:
         problems.append(f"{compared.lost} of {len(images)} images did not come back")
     if problems:
         raise MyostreamError("; ".join(problems))
-    if not given and config != Configuration.PASSTHROUGH:
+    if all(record["error"] for record in rows) and config != Configuration.PASSTHROUGH:
         raise typer.Exit(NOTHING_FOUND)
 
 

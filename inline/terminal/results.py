@@ -9,14 +9,26 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from inline.data.plural import counted
 from inline.data.series import Enhancement
 from inline.emit.record import Record
 from inline.terminal.tables import make_table
-from inline.terminal.text import printable
+from inline.terminal.text import make_console, printable
 
 _LONGEST_REASON: Final = 120
 _UNKNOWN: Final = "unknown: "
 """Beginning of ``level_source`` where it states why a level is unknown."""
+
+
+def print_results(
+    records: list[Record], ecv: list[Record], truth: dict[tuple[str, int], float] | None = None
+) -> None:
+    """Print the tables of slices and of ECV, each where it has rows; arguments as of these tables."""
+    console = make_console()
+    if records:
+        console.print(results_table(records, truth), crop=False)
+    if ecv:
+        console.print(ecv_table(ecv, truth), crop=False)
 
 
 def results_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
@@ -75,6 +87,12 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
         ]
         rows.append(row)
     return make_table("Extracellular volume (research only)", columns, rows, {"flags"})
+
+
+def result_counts(records: list[Record]) -> str:
+    """Return the numbers of results and, where there are some, of errors."""
+    errors = sum(bool(record["error"]) for record in records)
+    return counted(len(records) - errors, "result") + (f", {counted(errors, 'error')}" if errors else "")
 
 
 def ecv_notes(records: list[Record]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 
 _UNLIMITED: Final = 10_000
 """Columns of an output that is no terminal: a line of a file or a pipe has no width."""
@@ -30,12 +31,22 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
+def print_text(text: str, *, lines: bool = False) -> None:
+    """Print a text as it is: no markup, control characters as escapes.
+
+    Args:
+        text: of the program or of a peer.
+        lines: keep line ends.
+    """
+    make_console().print(Text(printable(text, lines=lines)))
+
+
 def print_progress(line: str) -> None:
     """Print a line on standard error at once: about the work, not about its results."""
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(Text(line), soft_wrap=True)
 
 
 def print_lines(*lines: str) -> None:
     """Print sentences as they are, each on lines of its own."""
     for line in lines:
-        Console().print(line, highlight=False, markup=False, soft_wrap=True)
+        Console().print(Text(line), soft_wrap=True)
