@@ -22,10 +22,11 @@ from bench.tables.agreement import AT_BORDERS
 from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_lines, print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
 from inline.settings import ContourSettings
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice, read_slices

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from bench.values import write_results
 from calibration.reliability import POOR
 from inline.assembly.assembled import Ready
-from inline.cli.tables import print_values
 from inline.contouring.contours import rasterise
 from inline.contouring.convention import move
 from inline.contouring.regions import measure
@@ -32,6 +31,7 @@ from inline.data.results import ContourOffsets, Contours, RegionValues, SliceRes
 from inline.data.series import MapSeries, Quantity, SeriesIdentity
 from inline.fit import make_map
 from inline.pipeline import Pipeline, SliceProgress
+from inline.terminal.tables import print_values
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Labels, dice_by_class
 from model.evaluation.outlines import smooth_outline

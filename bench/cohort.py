@@ -17,7 +17,6 @@ import numpy as np
 
 from bench.values import draw_curves, write_results
 from bench.watched import usage
-from inline.cli.tables import print_columns, print_lines
 from inline.cohort.cluster import connected, process_all
 from inline.cohort.discover import discover
 from inline.cohort.provenance import CohortProvenance
@@ -30,6 +29,8 @@ from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 from inline.settings import Settings, load_settings
+from inline.terminal.tables import print_columns
+from inline.terminal.text import print_lines
 
 RUNS: Final = {"one worker": (1, False), "two workers": (2, False), "two, one killed": (2, True)}
 """Workers of each run, and whether one of them is killed after a third of the examinations."""

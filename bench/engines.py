@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from bench.values import percentiles, write_results
 from bench.watched import usage
-from inline.cli.tables import print_lines, print_values
 from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, preferred, reference_of, weights_of
 from inline.settings import EngineName, Settings
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.engines.base import Engine
 from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice

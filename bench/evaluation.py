@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.values import write_results
-from inline.cli.tables import columns, print_columns, print_lines, print_values
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
 from inline.pipeline import Pipeline
+from inline.terminal.tables import columns, print_columns, print_values
+from inline.terminal.text import print_lines
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
 from model.evaluation.cases import LabelledSlice, first_readers, first_readers_note, read_slices

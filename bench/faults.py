@@ -27,8 +27,9 @@ from bench.values import percentiles, write_results
 from bench.watched import Address, ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_lines, print_values
 from inline.replay.local_server import started_server
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.processes import fresh_processes
 
 _STALLED_S: Final = 4.0

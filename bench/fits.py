@@ -19,7 +19,7 @@ from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_
 from bench.values import median_ms, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_values
+from inline.terminal.tables import print_values
 from model.processes import fresh_processes
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap

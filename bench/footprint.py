@@ -18,10 +18,10 @@ from bench.values import write_results
 from bench.watched import ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_columns, print_values
 from inline.data.errors import MyostreamError
 from inline.mrd.files import ImageFile
 from inline.replay.local_server import started_server
+from inline.terminal.tables import print_columns, print_values
 
 _SHOWN: Final = 10
 _QUIET_S: Final = 3.0

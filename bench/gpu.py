@@ -21,9 +21,10 @@ from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_lines, print_values
 from inline.engine_selection import ON_GPU, load_engine, preferred, weights_of
 from inline.settings import Settings
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities

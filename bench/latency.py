@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from bench.values import PERCENTILES, draw_curves, percentiles, write_results
 from bench.watched import Address, make_stream, receive
-from inline.cli.tables import print_lines, print_values
 from inline.data.errors import MyostreamError
+from inline.emit.record import Record
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Message, Text
 from inline.mrd.protocol import encode
 from inline.replay.local_server import started_server
 from inline.replay.replies import records, without_result
-from inline.replay.results import Record
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 
 _FASTER: Final = 10.0
 _LONGEST_S: Final = 86_400.0

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.values import write_results
-from inline.cli.tables import print_lines, print_values
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.evaluation.figures import figure
 from model.host import use_one_blas_thread
 from model.motion.correction import MotionCorrection, correct_motion

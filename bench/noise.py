@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_values
+from inline.terminal.tables import print_values
 from model.relaxometry.molli import fit_molli
 from model.relaxometry.noise import molli_noise, t2prep_noise
 from model.relaxometry.t2prep import fit_t2prep

@@ -20,10 +20,11 @@ from bench.browser import browser
 from bench.latency import run_session
 from bench.values import PERCENTILES, percentiles, write_results
 from bench.watched import Address, make_stream
-from inline.cli.tables import print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import decode, subscribe
 from inline.replay.local_server import StartedServer, started_server
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 
 _ADDRESS: Final = re.compile(r"live page on http://(\S+):(\d+)/")
 _PUBLISHING: Final = re.compile(r"publishing on (\S+)")

@@ -13,13 +13,13 @@ import numpy as np
 from bench import fits
 from bench.reference import published
 from bench.values import median_ms, write_results
-from inline.cli.tables import print_values
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
+from inline.terminal.tables import print_values
 from model.frame import Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map

@@ -18,7 +18,8 @@ from scipy import ndimage
 from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_lines, print_values
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.relaxometry.molli import molli_map
 
 _WINDOW: Final = 5

@@ -17,8 +17,8 @@ import typer
 
 from bench.values import markdown
 from inline.cli.errors import report_errors
-from inline.cli.tables import cell, cells, columns, value_at
 from inline.data.errors import MyostreamError
+from inline.terminal.tables import cell, cells, columns, value_at
 
 RESULTS: Final = Path(__file__).parent / "results"
 _VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")

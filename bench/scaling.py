@@ -11,13 +11,13 @@ import numpy as np
 
 from bench import throughput
 from bench.values import draw_curves, median_ms, write_results
-from inline.cli.tables import print_values
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
+from inline.terminal.tables import print_values
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map

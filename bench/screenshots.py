@@ -18,13 +18,13 @@ from PIL import Image as Pillow
 
 from bench.browser import Browser, browser
 from bench.page import page_address
-from inline.cli.tables import print_lines
 from inline.contouring.aha_segments import segment_names
 from inline.data.results import SliceLevel
 from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
 from inline.replay.simulate import header_xml, simulate_examination, to_images
+from inline.terminal.text import print_lines
 from model.synthesis.contrast_agent import USUAL_AGENT
 
 _SIZES: Final = {"": (1280, 800), "-large": (1920, 1080), "-narrow": (420, 900)}

@@ -29,10 +29,11 @@ from bench.values import draw_curves, percentiles, write_results
 from bench.watched import ClientTally, Measurement, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_columns, print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import subscribe
 from inline.replay.local_server import StartedServer, started_server
+from inline.terminal.tables import print_columns, print_values
+from inline.terminal.text import print_lines
 
 _CLIENTS: Final = 2
 _POST_CONTRAST_EVERY: Final = 10

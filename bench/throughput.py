@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from bench.values import PERCENTILES, percentiles, write_results
 from bench.watched import ClientTally, make_stream, usage
-from inline.cli.tables import print_columns, print_lines, print_values
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
 from inline.replay.replies import records
+from inline.terminal.tables import print_columns, print_values
+from inline.terminal.text import print_lines
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours alone (Kalapos et al. 2023)."""

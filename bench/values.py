@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.cli.tables import print_lines
+from inline.terminal.text import print_lines
 from model.machine import describe_machine
 from model.output import OutputError, write_json
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
-from inline.cli.tables import print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.data.results import SliceResult
 from inline.emit import mrd
@@ -24,6 +23,8 @@ from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.serving.scheduler import Scheduler
 from inline.serving.service import service
 from inline.settings import AssemblySettings, Settings
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.host import describe_host
 from model.output import write_json, write_text
 

@@ -11,8 +11,8 @@ from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, new_file, output_file, path
-from inline.cli.tables import make_console
 from inline.settings import load_settings
+from inline.terminal.text import make_console
 from model.output import check_outputs
 
 app = typer.Typer(

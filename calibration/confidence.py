@@ -23,7 +23,6 @@ from rich.progress import track
 from calibration.degradation import KINDS, Degradation, degrade
 from calibration.reliability import GOOD, POOR, accuracy, plot_reliability
 from calibration.slices import BATCH, MAPS
-from inline.cli.tables import print_lines, print_values
 from inline.contouring.confidence import FILE, LARGEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw, move
@@ -32,6 +31,8 @@ from inline.data.errors import MyostreamError
 from inline.data.results import ContourOffsets
 from inline.engine_selection import build_pipeline
 from inline.settings import Settings
+from inline.terminal.tables import print_values
+from inline.terminal.text import print_lines
 from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import CaseError, LabelledSlice, first_readers, first_readers_note, read_kinds

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from inline.cli.tables import print_columns, print_lines, print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import Segmentation, segment
 from inline.data.errors import MyostreamError
 from inline.data.results import ContourOffsets, Contours
 from inline.engine_selection import build_pipeline
 from inline.settings import FURTHEST_MM, ContourSettings, Settings
+from inline.terminal.tables import print_columns, print_values
+from inline.terminal.text import print_lines
 from model.evaluation.cases import LabelledSlice, first_readers, first_readers_note, read_kinds
 from model.evaluation.evaluate import SAME_HEART, SATURATED, Outcome, compare, summarise
 from model.host import describe_host

@@ -19,15 +19,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.cli.tables import make_console, print_table
 from inline.contouring.blood import robust_sd
 from inline.data.client_text import as_utf8
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement
+from inline.emit.record import Record, unusable
+from inline.emit.schema import Ecv, read_record
 from inline.reference import ReferenceRange
-from inline.replay.results import Ecv, Record, read_record, unusable
-from inline.replay.table import printable
+from inline.terminal.tables import print_table
+from inline.terminal.text import make_console, print_text
 from model.output import write_json, write_text
 
 FEWEST: Final = 20
@@ -380,16 +381,15 @@ def calibrate(
         write_json(json_file, [each.model_dump() for each in ranges])
     if output is not None:
         write_text(output, as_toml(ranges))
-    console = make_console()
     rows = [
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
     ]
     print_table("Normal values", ("quantity", "region", "mean", "SD", "n"), rows, texts=("region",))
     several = {file.name: count for file, count in files.items() if count > 1}
     for text in (*_pooled(several), *copies, *_remarks(persons, ranges, outliers)):
-        console.print(printable(text), highlight=False, markup=False)
+        print_text(text)
     if output is not None:
-        console.print(
+        make_console().print(
             f'Written. Use them with the setting reference.file = "{output.absolute()}"', markup=False
         )
     return ranges

@@ -3,7 +3,7 @@
 LAYERS = (
     ("model",),
     ("inline.data",),
-    ("inline.settings",),
+    ("inline.addresses", "inline.settings"),
     ("inline.mrd",),
     ("inline.elements",),
     ("inline.assembly", "inline.contouring"),
@@ -26,6 +26,7 @@ LAYERS = (
     ("inline.arguments", "inline.extras"),
     ("inline",),  # the Python API
     ("inline.cohort",),
+    ("inline.terminal",),
     ("inline.cli",),
     ("calibration",),
     ("bench",),

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.tables.agreement import METHOD, METRICS
 from bench.tables.output import Table
 from bench.tables.statistics import intraclass, kruskal, welch
-from inline.cli.tables import cell
+from inline.terminal.tables import cell
 
 LEVELS: Final = ("basal", "mid", "apical")
 _FORMATS: Final = {"dice": "{:.3f}", "iou": "{:.3f}", "hausdorff": "{:.2f}", "surface": "{:.2f}"}

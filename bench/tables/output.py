@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from bench.values import markdown
-from inline.cli.tables import cells, columns, print_lines, print_table
+from inline.terminal.tables import cells, columns, print_table
+from inline.terminal.text import print_lines
 from model.output import write_text
 
 
@@ -40,7 +41,7 @@ class Table:
         return f"Table {self.number}: {self.title}"
 
     def filled(self, first: str, rows: Mapping[str, Any], keys: str) -> Table:
-        """Return the table with the values of each row, as of :func:`inline.cli.tables.columns`.
+        """Return the table with the values of each row, as of :func:`inline.terminal.tables.columns`.
 
         Args:
             first: heading of the rows' names.

@@ -17,8 +17,8 @@ from bench.tables.output import write
 from bench.tables.postprocessing import table_8
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from bench.values import write_results
-from inline.cli.tables import print_lines
 from inline.data.results import ContourOffsets
+from inline.terminal.text import print_lines
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
 from model.evaluation.outlines import smooth_outline

@@ -16,10 +16,10 @@ from typer import Argument, Option
 
 from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
-from inline.cli.tables import make_console
 from inline.data.plural import counted
-from inline.replay.table import make_table, printable
 from inline.settings import Settings, load_settings
+from inline.terminal.tables import make_table
+from inline.terminal.text import make_console, print_text
 
 if TYPE_CHECKING:
     from inline.cohort.discover import Discovered, ExaminationPath
@@ -165,12 +165,12 @@ def _show_summary(summary: CohortSummary, store: Store, processed: int, seconds:
     ]
     _console.print("; ".join(counts), highlight=False)
     for reason, number in islice(summary.unused.items(), _MOST_SHOWN):
-        _console.print(printable(f"Not used: {number} {reason}"), highlight=False, markup=False)
+        print_text(f"Not used: {number} {reason}")
     if processed:
         _console.print(f"{processed} processed in {seconds:.0f} s", highlight=False)
     if len(summary.engines) > 1:
         made = ", ".join(f"{counted(number, 'slice')} by {name}" for name, number in summary.engines.items())
         _console.print(f"The engines differ: {made}. Name one with --engine for values that compare.")
-    _console.print(f"Values: {store.table} and {store.spreadsheet.name}", highlight=False, markup=False)
+    print_text(f"Values: {store.table} and {store.spreadsheet.name}")
     if summary.failures:
-        _console.print(f"Not complete: {store.failures}", highlight=False, markup=False)
+        print_text(f"Not complete: {store.failures}")

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from inline.addresses import host_port
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, Verbose, path
 from inline.data.errors import ConfigurationError
 from inline.data.plural import counted
-from inline.emit.addresses import host_port
 from inline.settings import load_settings
 
 _log = logging.getLogger(__name__)

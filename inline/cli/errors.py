@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from inline.data.descriptors import hold_standard_descriptors
 from inline.data.errors import MyostreamError
 from inline.extras import missing
-from inline.replay.table import printable
+from inline.terminal.text import printable
 
 INTERRUPTED: Final = 130
 """Exit code of a command that Ctrl-C ended and that can go on."""

@@ -19,19 +19,18 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
-from inline.replay.table import (
+from inline.terminal.results import (
     ecv_notes,
-    ecv_table,
     notes,
-    printable,
-    results_table,
+    print_results,
+    result_counts,
     slice_names,
     unknown_levels,
     unused_haematocrit,
 )
+from inline.terminal.text import print_progress, print_text
 from model.nifti import is_nifti
 from model.output import check_outputs
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from inline.mrd.header import StudyKey
     from inline.offline.arrays import ArrayOptions
     from inline.offline.process import Output, Processed
-
-_console = make_console()
 
 
 def process(
@@ -123,18 +120,18 @@ def process(
         problems += unwritten
         show(processed)
         for line in written:
-            _console.print(printable(line), markup=False, highlight=False)
+            print_text(line)
         given += sum(not result.error for result in processed.results)
         ecv += processed.ecv_records
     for note in unused_haematocrit(haematocrit, ecv):
-        _console.print(f"Note: {note}", markup=False, highlight=False)
+        print_text(f"Note: {note}")
     for folder in filter(None, (output, dicom)):
         if line := folders_left_over(folder, processed.number if processed else 0):
-            _console.print(line, markup=False, highlight=False)
+            print_text(line)
     for name, number in sources.skipped.items():
-        _console.print(f"Skipped: {counted(number, 'file')}: {name}", markup=False, highlight=False)
+        print_text(f"Skipped: {counted(number, 'file')}: {name}")
     for problem in sources.problems:
-        _console.print(f"Problem: {printable(problem)}", markup=False, highlight=False)
+        print_text(f"Problem: {problem}")
     if sources.problems:
         unread = counted(len(sources.problems), "file or image", "files or images")
         problems.append(f"{unread} could not be read; listed above")
@@ -233,28 +230,18 @@ def write(processed: Processed, outputs: Iterable[Output]) -> tuple[list[str], l
 
 def show(processed: Processed) -> None:
     """Print the table of an examination as ``replay`` prints its results."""
-    examination, records = processed.examination, processed.records
+    examination, records, ecv = processed.examination, processed.records, processed.ecv_records
     same = f" (of one study with {processed.study})" if processed.study < processed.number else ""
-    name = f"{processed.number}: {printable(examination.name)}{same}"
-    _console.print(name, markup=False, highlight=False)
+    print_text(f"{processed.number}: {examination.name}{same}")
     for text in examination.notes:
-        _console.print(printable(text), markup=False, highlight=False)
-    ecv = processed.ecv_records
-    if records:
-        _console.print(results_table(records), crop=False)
-    if ecv:
-        _console.print(ecv_table(ecv), crop=False)
+        print_text(text)
+    print_results(records, ecv)
     for record, name in zip(records, slice_names(records), strict=True):
         if record["error"]:
-            text = printable(f"{name}: {record['error']}")
-            _console.print(f"Error: {text}", markup=False, highlight=False)
+            print_text(f"Error: {name}: {record['error']}")
     for reason in unknown_levels(records):
-        _console.print(f"Level unknown: {printable(reason)}", markup=False, highlight=False)
+        print_text(f"Level unknown: {reason}")
     for note in [*notes(records), *ecv_notes(ecv)]:
-        _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
-    errors = sum(bool(record["error"]) for record in records)
+        print_text(f"Note: {note}")
     rest = "".join(f"; {number} {reason}" for reason, number in examination.unused.items())
-    results = counted(len(records) - errors, "result") + (f", {counted(errors, 'error')}" if errors else "")
-    _console.print(
-        f"{counted(examination.images, 'image')}; {results}{printable(rest)}", markup=False, highlight=False
-    )
+    print_text(f"{counted(examination.images, 'image')}; {result_counts(records)}{rest}")

@@ -24,24 +24,16 @@ from inline.cli.options import (
     output_folder,
     path,
 )
-from inline.cli.tables import make_console, print_progress
 from inline.data.errors import MyostreamError
-from inline.data.plural import counted
-from inline.replay.table import (
-    ecv_notes,
-    ecv_table,
-    notes,
-    printable,
-    results_table,
-    unused_haematocrit,
-)
 from inline.serving.configuration import OPENRECON, Configuration
+from inline.terminal.results import ecv_notes, notes, print_results, result_counts, unused_haematocrit
+from inline.terminal.text import make_console, print_progress, print_text
 from model.output import check_outputs, write_json
 
 if TYPE_CHECKING:
+    from inline.emit.record import Record
     from inline.mrd.messages import Image
     from inline.replay.client import Exchange
-    from inline.replay.results import Record
     from inline.report.maps import ReportMap
 
 _console = make_console()
@@ -75,11 +67,13 @@ def replay(
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
+    from inline.emit.record import in_order
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.replies import compare, ecv_records, in_order, records, unreadable, without_result
-    from inline.replay.report import report_files, returned_maps
+    from inline.replay.replies import compare, ecv_records, records, unreadable, without_result
+    from inline.replay.report import returned_maps
     from inline.replay.simulate import true_medians, truth_file
+    from inline.report.output import report_files
 
     address = _address(server) if server else None
     _check_options(config, speed, settings_file, realtime=realtime, started=address is None)
@@ -117,28 +111,24 @@ def replay(
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
     said = [text.removeprefix(_REMARK) for text in result.texts]
     for text in (*about, *untrue, *said, *unreadable(result.images)):
-        _console.print(printable(text, lines=True), highlight=False, markup=False)
+        print_text(text, lines=True)
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
     rows = sorted([*results, *missing], key=in_order)
-    if rows:
-        _console.print(results_table(rows, truth), crop=False)
-    if ecv:
-        _console.print(ecv_table(ecv, truth), crop=False)
+    print_results(rows, ecv, truth)
     for note in [*notes(rows), *ecv_notes(ecv), *unused_haematocrit(haematocrit, ecv)]:
-        _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
+        print_text(f"Note: {note}")
     seconds = result.finished - result.first_sent
-    given = sum(not record["error"] for record in results)
-    errors = len(rows) - given
-    numbers = counted(given, "result") + (f", {counted(errors, 'error')}" if errors else "")
-    _console.print(f"{compared}; {numbers}; {seconds:.2f} s from the first image to the last reply")
+    _console.print(
+        f"{compared}; {result_counts(rows)}; {seconds:.2f} s from the first image to the last reply"
+    )
     for text in written:
         _console.print(text, markup=False)
     if compared.lost:
         problems.append(f"{compared.lost} of {len(images)} images did not come back")
     if problems:
         raise MyostreamError("; ".join(problems))
-    if not given and config != Configuration.PASSTHROUGH:
+    if all(record["error"] for record in rows) and config != Configuration.PASSTHROUGH:
         raise typer.Exit(NOTHING_FOUND)
 
 
@@ -152,8 +142,9 @@ def _write_results(
     overlays: Path | None,
 ) -> tuple[list[str], list[str]]:
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
+    from inline.emit.record import file_names
     from inline.mrd.files import write_images
-    from inline.replay.replies import overlay_names, write_overlay
+    from inline.replay.replies import write_overlay
 
     written: list[str] = []
     problems: list[str] = []
@@ -166,7 +157,7 @@ def _write_results(
         written.append(f"Results: {json_file}")
     if overlays:
         older = {each.name for each in overlays.glob("slice-*.png")}
-        names = overlay_names(results)
+        names = file_names(results, ".png")
         drawn = [
             partial(write_overlay, overlays / name, *each) for name, each in zip(names, found, strict=True)
         ]

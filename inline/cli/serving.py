@@ -10,14 +10,15 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from inline.addresses import host_port
 from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
 from inline.data.descriptors import raise_descriptor_limit
 from inline.data.errors import MyostreamError
-from inline.emit.addresses import host_port
-from inline.replay.results import read_message
-from inline.replay.table import line, printable
+from inline.emit.schema import read_message
 from inline.serving.configuration import Configuration
 from inline.settings import load_settings
+from inline.terminal.results import message_line
+from inline.terminal.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def listen(
                 typer.echo(f"skipped a message: {printable(str(error))}", err=True)
                 continue
             seen += "quantity" in message  # not the ECV of slices, nor the summary
-            typer.echo(json.dumps(message) if json_lines else line(message))
+            typer.echo(json.dumps(message) if json_lines else message_line(message))
     except KeyboardInterrupt:
         pass
     finally:

@@ -11,9 +11,9 @@ from typer import Option
 
 from inline.cli.options import output_file, path
 from inline.cli.replay import replay
-from inline.cli.tables import make_console
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
+from inline.terminal.text import make_console
 from model.output import check_folder, check_outputs
 
 _console = make_console()

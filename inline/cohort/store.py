@@ -18,7 +18,7 @@ from inline.cohort.provenance import CohortProvenance
 from inline.cohort.table import open_table
 from inline.data.errors import CohortError
 from inline.data.flags import Flag
-from inline.replay.results import Record
+from inline.emit.record import Record
 from inline.settings import Settings
 from model.output import check_folder, write_json
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inline.data.client_text import as_utf8
-from inline.replay.results import unusable
+from inline.emit.record import unusable
 from model.output import atomic_output
 
 _ROWS: Final = 50_000

@@ -13,10 +13,10 @@ from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
+from inline.emit.record import Record
 from inline.offline.mrd import read_mrd
 from inline.offline.process import process_examinations
 from inline.pipeline import Pipeline
-from inline.replay.results import Record
 from inline.settings import AssemblySettings, Settings
 
 

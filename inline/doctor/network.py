@@ -11,10 +11,9 @@ from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from inline.addresses import admitted, bound, is_loopback
 from inline.data.errors import MyostreamError
 from inline.doctor.finding import Finding, good, problem, warning
-from inline.emit.access import is_loopback
-from inline.emit.addresses import admitted, bound
 from inline.mrd.messages import Close
 from inline.mrd.protocol import Decoder, encode
 from inline.settings import DicomDestination, ServerSettings, Settings

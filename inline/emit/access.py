@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
+from inline.addresses import is_loopback
 from inline.data.errors import ConfigurationError
 
 SERVER: Final = "server"
@@ -56,14 +56,6 @@ def check_exposure(address: str, *, keys: bool, insecure: bool) -> None:
             "tcp://127.0.0.1:PORT, or give keys (myostream keys FOLDER, then --zmq-keys FOLDER), or give "
             "--insecure"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a numeric address is a loopback address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def make_keys(folder: Path, client: str) -> tuple[Path, Path]:

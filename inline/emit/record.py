@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.examination import EcvRegion, EcvResult
+from inline.data.flags import UNUSABLE
 from inline.data.geometry import SliceGeometry
 from inline.data.results import BloodT1, ContourOffsets, InsertionPoint, RegionValues, SliceResult
 from inline.data.series import SeriesIdentity
@@ -20,8 +23,11 @@ ECV_SCHEMA: Final = "myostream.ecv/1.0"
 ECV_ATTRIBUTE: Final = "MYOSTREAM_ECV"
 """MRD attribute of an ECV map: the whole record as JSON."""
 
+Record = dict[str, Any]
+"""Of a slice or of ECV, as :func:`slice_record` and :func:`ecv_record` make it."""
 
-def record(result: SliceResult) -> dict[str, Any]:
+
+def slice_record(result: SliceResult) -> Record:
     """Return a result without its images, as dicts, lists, text, numbers and None.
 
     Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
@@ -132,7 +138,7 @@ def _blood(blood: BloodT1 | None) -> dict[str, Any] | None:
     }
 
 
-def ecv_record(result: EcvResult) -> dict[str, Any]:
+def ecv_record(result: EcvResult) -> Record:
     """Return an ECV result without its maps, as dicts, lists, text, numbers and None.
 
     ECV is in percent, T1 in ms, the partition coefficient and the haematocrit are fractions.
@@ -185,3 +191,28 @@ def _ecv_region(region: EcvRegion) -> dict[str, Any]:
 def json_number(value: float | None, digits: int) -> float | None:
     """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def in_order(record: Record) -> tuple[int, str, int]:
+    """Return the key by which records are sorted: slice, quantity, series."""
+    return record["slice_index"], record["quantity"], record["series_index"]
+
+
+def ecv_in_order(record: Record) -> tuple[int, int]:
+    """Return the key by which records of ECV are sorted: slice and series of the native map."""
+    return record["native"]["slice_index"], record["native"]["series_index"]
+
+
+def file_names(found: Iterable[Record], suffix: str) -> list[str]:
+    """Return a distinct file name for each record: slice, quantity, series."""
+    names, taken = [], Counter[str]()
+    for each in found:
+        name = f"slice-{each['slice_index']:02d}-{each['quantity']}-series-{each['series_index']}"
+        taken[name] += 1
+        names.append(f"{name}{suffix}" if taken[name] == 1 else f"{name}-{taken[name]}{suffix}")
+    return names
+
+
+def unusable(content: Record) -> str:
+    """Return why the values of a slice or of ECV are not used, an error or flags; empty where they are."""
+    return "error" if content["error"] else ", ".join(sorted(UNUSABLE.intersection(content["flags"])))

@@ -15,13 +15,11 @@ from inline.assembly.examination import AcquiredExamination
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.data.series import Quantity
-from inline.emit.record import ecv_record, record
+from inline.emit.record import Record, ecv_in_order, ecv_record, file_names, in_order, slice_record
 from inline.examination.examine import examine
 from inline.mrd.header import StudyKey
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
-from inline.replay.replies import in_order, overlay_names
-from inline.replay.results import Record
 from inline.settings import Settings
 from model.output import check_folder, write_json
 
@@ -47,15 +45,12 @@ class Processed:
     @property
     def records(self) -> list[Record]:
         """Records of the results, by slice, quantity and series."""
-        return sorted(map(record, self.results), key=in_order)
+        return sorted(map(slice_record, self.results), key=in_order)
 
     @property
     def ecv_records(self) -> list[Record]:
         """Records of ECV, by slice and series of the native map."""
-        return sorted(
-            map(ecv_record, self.ecv),
-            key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]),
-        )
+        return sorted(map(ecv_record, self.ecv), key=ecv_in_order)
 
 
 class Output(Protocol):
@@ -122,9 +117,10 @@ def json_output(folder: Path) -> Output:
         check_folder(own)
         records, examination = processed.records, processed.examination
         ecv = processed.ecv_records
-        names = overlay_names([*records, *({**each["native"], "quantity": "ECV"} for each in ecv)])
+        placed = [*records, *({**each["native"], "quantity": "ECV"} for each in ecv)]
+        names = file_names(placed, ".json")
         for content, name in zip([*records, *ecv], names, strict=True):
-            write_json(own / Path(name).with_suffix(".json"), content, private=True)
+            write_json(own / name, content, private=True)
         about = {
             "source": examination.name,
             "images": examination.images,
@@ -133,7 +129,7 @@ def json_output(folder: Path) -> Output:
             "problems": list(examination.problems),
         }
         write_json(own / "examination.json", about, private=True)
-        names = [*(Path(name).with_suffix(".json").name for name in names), "examination.json"]
-        return f"Results: {len(records) + len(ecv)} in {own}{files_left_over(own, names)}"
+        left_over = files_left_over(own, [*names, "examination.json"])
+        return f"Results: {len(records) + len(ecv)} in {own}{left_over}"
 
     return write

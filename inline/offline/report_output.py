@@ -7,10 +7,9 @@ from pathlib import Path
 
 from inline.data.examination import Examination
 from inline.offline.process import Output, Processed
-from inline.replay.report import report_files
 from inline.report.content import ExaminationInfo, page
 from inline.report.maps import report_maps
-from inline.report.output import write_report
+from inline.report.output import report_files, write_report
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.output import check_folder

@@ -21,9 +21,9 @@ from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import NAME_PATTERN, Quantity
 from inline.data.time_stamps import TICKS, past_midnight
 from inline.emit.overlay import draw
-from inline.emit.record import ECV_ATTRIBUTE
+from inline.emit.record import ECV_ATTRIBUTE, Record, ecv_in_order, in_order
+from inline.emit.schema import Ecv, Slice, read_record
 from inline.mrd.messages import Image
-from inline.replay.results import Ecv, Record, Slice, read_record
 from model.output import atomic_output
 
 _PROBLEM: Final = re.compile(rf"(?s)(?:ERR|WRN) myostream: {NAME_PATTERN} \((\w+)\): (.*)")
@@ -104,13 +104,8 @@ def ecv_records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     read = ((_record(image, ECV_ATTRIBUTE, Ecv), image) for image in images)
     return sorted(
         ((record, image) for record, image in read if isinstance(record, dict)),
-        key=lambda pair: (pair[0]["native"]["slice_index"], pair[0]["native"]["series_index"]),
+        key=lambda pair: ecv_in_order(pair[0]),
     )
-
-
-def in_order(record: Record) -> tuple[int, str, int]:
-    """Return the key by which records are sorted: slice, quantity, series."""
-    return record["slice_index"], record["quantity"], record["series_index"]
 
 
 def without_result(texts: Iterable[str], found: Iterable[Record]) -> list[Record]:
@@ -173,16 +168,6 @@ def paced(images: Sequence[Image], speed: float = 1.0) -> Iterator[Image]:
         due = start + (stamp - earliest) / TICKS / speed
         time.sleep(max(due - time.perf_counter(), 0.0))
         yield image
-
-
-def overlay_names(found: Iterable[Record]) -> list[str]:
-    """Return a distinct file name for the overlay of each record: slice, quantity, series."""
-    names, taken = [], Counter[str]()
-    for record in found:
-        name = f"slice-{record['slice_index']:02d}-{record['quantity']}-series-{record['series_index']}"
-        taken[name] += 1
-        names.append(f"{name}.png" if taken[name] == 1 else f"{name}-{taken[name]}.png")
-    return names
 
 
 def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> None:

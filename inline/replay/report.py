@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,14 +17,11 @@ from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
+from inline.emit.record import Record
 from inline.mrd.messages import Image
 from inline.replay.replies import contours_of, map_values, points_of
-from inline.replay.results import Record
 from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
-from inline.report.output import SUFFIXES, check_suffix
 
-NAME: Final = "report"
-"""Name of the files in a folder, without suffix."""
 _STYLE: Final = 6
 """Values of a ROI attribute before its points: colour, thickness, style, visibility."""
 _NO_ECV: Final = re.compile(rf"(?s)WRN myostream: ECV of {NAME_PATTERN}: (.*)")
@@ -36,22 +32,6 @@ _LEVEL_OR_SLICE: Final = re.compile(rf"({'|'.join(SliceLevel)})(?: \([^()]*\))?:
 _NO_SEGMENTS: Final = (
     "No segments: the level of the slice was not known when its values were computed, or was another one."
 )
-
-
-def report_files(given: Iterable[Path]) -> list[Path]:
-    """Return the files to write: those named, and a PNG and a PDF in each folder.
-
-    Raises:
-        ReportError: a name is neither that of a folder nor ends in .png or .pdf.
-    """
-    files: list[Path] = []
-    for each in given:
-        if each.is_dir():
-            files += [each / f"{NAME}{suffix}" for suffix in SUFFIXES]
-        else:
-            check_suffix(each)
-            files.append(each)
-    return files
 
 
 def returned_maps(
@@ -100,7 +80,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
     """Return the map of a slice.
 
     Args:
-        record: as :func:`inline.replay.results.read_record` returns it.
+        record: as :func:`inline.emit.schema.read_record` returns it.
         image: map of the result; None where none came.
     """
     offsets, flags, enhancement = record["contour_offsets_mm"], record["flags"], record["enhancement"]

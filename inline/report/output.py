@@ -14,9 +14,11 @@ from inline.report.drawing import draw
 from model.output import atomic_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SUFFIXES: Final = (".png", ".pdf")
+NAME: Final = "report"
+"""Name of the files in a folder, without suffix."""
 DPI: Final = 150
 """Pixels per inch of a PNG and of the image for a console: 1753 x 1240."""
 # Dates and versions of other programs would make each run another file.
@@ -38,6 +40,22 @@ def check_suffix(file: Path) -> None:
     """
     if file.suffix.lower() not in SUFFIXES:
         raise ReportError(f"{file} is no name of a report; it ends in .png or .pdf")
+
+
+def report_files(given: Iterable[Path]) -> list[Path]:
+    """Return the files to write: those named, and a PNG and a PDF in each folder.
+
+    Raises:
+        ReportError: a name is neither that of a folder nor ends in .png or .pdf.
+    """
+    files: list[Path] = []
+    for each in given:
+        if each.is_dir():
+            files += [each / f"{NAME}{suffix}" for suffix in SUFFIXES]
+        else:
+            check_suffix(each)
+            files.append(each)
+    return files
 
 
 def write_report(file: Path, page: Page) -> None:

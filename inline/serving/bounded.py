@@ -12,7 +12,7 @@ from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import Any, BinaryIO, Final, cast
 
-from inline.emit.addresses import accepted
+from inline.addresses import accepted
 
 _HEADER_BYTES: Final = 1 << 14
 """Of the headers of a request; http.server alone would hold 100 lines of 64 KiB."""

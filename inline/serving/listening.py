@@ -6,9 +6,8 @@ import socket
 from itertools import combinations
 from typing import Final
 
+from inline.addresses import bound, host_port, is_loopback
 from inline.data.errors import ConfigurationError
-from inline.emit.access import is_loopback
-from inline.emit.addresses import bound, host_port
 from inline.settings import MonitorSettings, Settings
 
 _OPTIONS: Final = {"port": "--monitor-port", "page_port": "--page-port"}

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from inline.addresses import accepted, admitted, bound, host_port, is_loopback
 from inline.data.errors import ConfigurationError
 from inline.data.recent import Recent
-from inline.emit.access import is_loopback
-from inline.emit.addresses import accepted, admitted, bound, host_port
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode

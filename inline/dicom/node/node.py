@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from inline.addresses import host_port, is_loopback
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
@@ -21,8 +22,6 @@ from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
-from inline.emit.access import is_loopback
-from inline.emit.addresses import host_port
 from inline.pipeline import Pipeline
 from inline.settings import Settings
 from model.engines.fallback import FallbackEngine

@@ -30,6 +30,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
+from inline.addresses import accepted, admitted, host_port
 from inline.data.errors import ConfigurationError
 from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
@@ -37,7 +38,6 @@ from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
 from inline.dicom.write.source import UID_FORM
-from inline.emit.addresses import accepted, admitted, host_port
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)

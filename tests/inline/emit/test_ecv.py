@@ -13,12 +13,12 @@ from inline.emit.ecv import ecv_images
 from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
-from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
+from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, slice_record
+from inline.emit.schema import read_message, read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records, records
-from inline.replay.results import read_message, read_record
-from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
+from inline.terminal.results import ecv_notes, ecv_table, message_line, results_table
 from tests.inline.examination.phantom import SHAPE, ecv_of, examined, t1_slice
 
 NATIVE = t1_slice(noise=0.03)
@@ -151,7 +151,7 @@ def test_an_error_makes_no_image_but_a_record():
     assert ecv_images(lonely, TEMPLATE) == []
     content = read_message(json.loads(json.dumps(ecv_record(lonely), allow_nan=False)))
     assert content["error"] == "there is no native T1 map"
-    assert "no native T1 map" in line(content)
+    assert "no native T1 map" in message_line(content)
     place = f"0 {content['level']} ({POST.identity.series_index})"
     assert ecv_notes([content]) == [f"ECV {place}: there is no native T1 map"]
 
@@ -185,7 +185,7 @@ def test_replay_reads_the_record_from_the_map_and_no_slice_from_it():
     cells = [str(cell) for column in ecv_table([content]).columns for cell in column.cells]
     assert f"{FOUND.regions[0].median:.1f} [" in cells[1]
     assert cells[5] == "0.420"
-    assert "%" in line(content)
+    assert "%" in message_line(content)
     synthetic = {**content, "haematocrit_source": "synthetic"}
     assert "0.420*" in [str(cell) for column in ecv_table([synthetic]).columns for cell in column.cells]
 
@@ -212,7 +212,7 @@ def test_a_reader_of_1_3_reads_what_is_sent_now():
 
 
 def test_a_record_of_1_3_is_read_now():
-    content = json.loads(json.dumps(record(NATIVE)))
+    content = json.loads(json.dumps(slice_record(NATIVE)))
     earlier = {name: value for name, value in content.items() if name in FIELDS_OF_1_3}
     for region in earlier["regions"]:
         del region["z_score"]
@@ -230,7 +230,7 @@ def test_a_message_has_a_topic_of_its_own():
 def test_the_table_has_z_scores_where_there_are_any():
     region = RegionValues("global", 1000.0, 990.0, 1010.0, 1000.0, 15.0, 300)
     plain, scored = (
-        read_record(record(replace(NATIVE, regions=(replace(region, z_score=z_score),))))
+        read_record(slice_record(replace(NATIVE, regions=(replace(region, z_score=z_score),))))
         for z_score in (None, -1.26)
     )
     assert "z" not in [str(column.header) for column in results_table([plain]).columns]

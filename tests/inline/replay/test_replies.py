@@ -16,15 +16,7 @@ from inline.data.series import Quantity
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay.replies import (
-    compare,
-    overlay_names,
-    paced,
-    records,
-    unreadable,
-    without_result,
-    write_overlay,
-)
+from inline.replay.replies import compare, paced, records, unreadable, without_result, write_overlay
 from model.output import OutputError
 from tests.shapes import circle
 
@@ -207,20 +199,6 @@ def test_slices_of_which_only_an_error_message_came():
         (7, 1, "T2"),
     ]
     assert [each["error"] for each in missing] == ["no result: again", "no result: no times\nat all"]
-
-
-def test_every_result_has_an_overlay_of_its_own():
-    """Before and after contrast agent, as series of the same slice; and one that came twice."""
-    found = [
-        RECORD | change for change in ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
-    ]
-    assert overlay_names(found) == [
-        "slice-00-T1-series-1.png",
-        "slice-00-T1-series-7.png",
-        "slice-00-T2-series-1.png",
-        "slice-00-T1-series-1-2.png",
-        "slice-01-T1-series-1.png",
-    ]
 
 
 @pytest.mark.parametrize("meta", [{}, {"GADGETRON_ScaleRatio": "x"}, {"GADGETRON_ScaleRatio": "0"}])

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,12 @@ from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
-from inline.emit.record import record
+from inline.emit.record import slice_record
+from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records
-from inline.replay.report import ecv_map, report_files, report_map, returned_maps
-from inline.replay.results import read_record
+from inline.replay.report import ecv_map, report_map, returned_maps
 from inline.report.maps import Kind, ReportMap
-from inline.report.output import ReportError
 from inline.serving.summary import FinalLevel, Summary
 
 from ..report.examinations import SIZE, make_ecv, make_slice
@@ -35,7 +33,7 @@ def returned(result):
         slice_dir=(0.0, 0.0, 1.0),
     )
     image = mrd.images(result, template)[0] if result.map is not None else None
-    return read_record(json.dumps(record(result))), image
+    return read_record(json.dumps(slice_record(result))), image
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,9 @@ def test_the_map_of_a_turned_image_has_the_directions_of_its_attributes():
         read_dir=geometry.column_direction,
         phase_dir=geometry.row_direction,
     )
-    found = report_map(read_record(json.dumps(record(result))), mrd.images(result, template)[0]).geometry
+    found = report_map(
+        read_record(json.dumps(slice_record(result))), mrd.images(result, template)[0]
+    ).geometry
     assert found.row_direction == pytest.approx(geometry.row_direction)
     assert found.column_direction == pytest.approx(geometry.column_direction)
 
@@ -175,16 +175,3 @@ def test_an_image_that_states_no_scale_is_no_map():
     content, image = returned(make_slice())
     bare = type(image)(image.header, b"", image.data)
     assert report_map(content, bare).section is None
-
-
-def test_a_folder_receives_both_kinds(tmp_path):
-    assert report_files([tmp_path, tmp_path / "own.PNG"]) == [
-        tmp_path / "report.png",
-        tmp_path / "report.pdf",
-        tmp_path / "own.PNG",
-    ]
-
-
-def test_another_name_is_refused():
-    with pytest.raises(ReportError, match=r"ends in \.png or \.pdf"):
-        report_files([Path("report.docx")])

@@ -1,6 +1,7 @@
 """Files of a report."""
 
 import stat
+from pathlib import Path
 
 import cv2
 import pytest
@@ -9,7 +10,7 @@ import inline as myostream
 from inline.data.examination import Examination
 from inline.report.content import page
 from inline.report.maps import report_maps
-from inline.report.output import ReportError, pixels, write_report
+from inline.report.output import ReportError, pixels, report_files, write_report
 from model.output import OutputError
 
 from .examinations import make_slice
@@ -58,3 +59,16 @@ def test_from_python_again_and_again(tmp_path):
             [make_slice()], tmp_path / name, info=myostream.ExaminationInfo(date="2026-01-31")
         )
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_folder_receives_both_kinds(tmp_path):
+    assert report_files([tmp_path, tmp_path / "own.PNG"]) == [
+        tmp_path / "report.png",
+        tmp_path / "report.pdf",
+        tmp_path / "own.PNG",
+    ]
+
+
+def test_another_name_is_refused():
+    with pytest.raises(ReportError, match=r"ends in \.png or \.pdf"):
+        report_files([Path("report.docx")])

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inline import addresses
 from inline.assembly.account import Account
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
-from inline.emit import addresses
 from inline.emit.publisher import Publisher, decode, subscribe
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Text

@@ -1,77 +1,41 @@
-"""Results as a table in the terminal."""
+"""Results as tables and lines."""
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
+from inline.data.plural import counted
 from inline.data.series import Enhancement
-from inline.replay.results import Record
+from inline.emit.record import Record
+from inline.terminal.tables import make_table
+from inline.terminal.text import make_console, printable
 
 _LONGEST_REASON: Final = 120
 _UNKNOWN: Final = "unknown: "
 """Beginning of ``level_source`` where it states why a level is unknown."""
 
 
-def make_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    texts: Container[str],
-    *,
-    width: int | None = None,
-) -> Table:
-    """Return a table of texts as they are: no markup, control characters as escapes.
-
-    Print it with ``crop=False``: it is wider than a terminal that its numbers do not fit into.
-
-    Args:
-        title: above it; empty for none.
-        columns: headings; the first is that of the rows' names.
-        rows: cells.
-        texts: columns without numbers, the first one included. They alone wrap, so that numbers stay whole.
-        width: of the terminal; headings of numbers break between words where they do not fit into it.
-    """
-    # Little between the columns: texts must have room in a terminal of 80 characters.
-    shown = Text(title, style="table.title") if title else None
-    table = Table(title=shown, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    cells = [[Text(printable(cell)) for cell in row] for row in rows]
-    # A heading as long as its longest word is broken between words.
-    least = [
-        max([1, *map(len, column.split()), *(row[number].cell_len for row in cells if column not in texts)])
-        for number, column in enumerate(columns)
-    ]
-    whole = [
-        words if column in texts else max([words, *map(len, column.splitlines())])
-        for words, column in zip(least, columns, strict=True)
-    ]
-    breaks = width is not None and sum(whole) + 2 * len(whole) + 1 > width
-    for number, (column, longest) in enumerate(zip(columns, least if breaks else whole, strict=True)):
-        text = column in texts
-        heading = textwrap.fill(column, longest, break_on_hyphens=False) if breaks and not text else column
-        table.add_column(
-            Text(heading, style="table.header"),
-            justify="left" if text or not number else "right",
-            min_width=longest,
-            no_wrap=not text,
-            overflow="fold",
-        )
-    for row in cells:
-        table.add_row(*row)
-    return table
+def print_results(
+    records: list[Record], ecv: list[Record], truth: dict[tuple[str, int], float] | None = None
+) -> None:
+    """Print the tables of slices and of ECV, each where it has rows; arguments as of these tables."""
+    console = make_console()
+    if records:
+        console.print(results_table(records, truth), crop=False)
+    if ecv:
+        console.print(ecv_table(ecv, truth), crop=False)
 
 
 def results_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
     """Return one row per slice; ``time ms`` is the time of all stages, the wait for the network included.
 
     Args:
-        records: as :func:`inline.replay.results.read_record` returns them.
+        records: as :func:`inline.emit.schema.read_record` returns them.
         truth: of :func:`inline.replay.simulate.true_medians`, where known.
     """
     compared = any((_region(record, "global") or {}).get("z_score") is not None for record in records)
@@ -101,7 +65,7 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
     """Return one row per slice position with ECV or a partition coefficient.
 
     Args:
-        records: as :func:`inline.replay.results.read_record` returns them.
+        records: as :func:`inline.emit.schema.read_record` returns them.
         truth: of :func:`inline.replay.simulate.true_medians`, where it holds ECV.
     """
     known = any(name == "ECV" for name, _ in truth or ())
@@ -123,6 +87,12 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
         ]
         rows.append(row)
     return make_table("Extracellular volume (research only)", columns, rows, {"flags"})
+
+
+def result_counts(records: list[Record]) -> str:
+    """Return the numbers of results and, where there are some, of errors."""
+    errors = sum(bool(record["error"]) for record in records)
+    return counted(len(records) - errors, "result") + (f", {counted(errors, 'error')}" if errors else "")
 
 
 def ecv_notes(records: list[Record]) -> list[str]:
@@ -214,24 +184,11 @@ def _with_bearers(
     return [": ".join(filter(None, (f"{of} {where}".strip(), text))) for text, where in named.items()]
 
 
-def printable(text: str, *, lines: bool = False) -> str:
-    """Return a text of a peer for the terminal, with control characters as escapes.
-
-    Args:
-        text: of the peer.
-        lines: keep line ends.
-    """
-    return "".join(
-        each if each.isprintable() or (lines and each == "\n") else each.encode("unicode_escape").decode()
-        for each in text
-    )
-
-
-def line(message: Record) -> str:
+def message_line(message: Record) -> str:
     """Return a ZeroMQ message as one line.
 
     Args:
-        message: as :func:`inline.replay.results.read_message` returns it.
+        message: as :func:`inline.emit.schema.read_message` returns it.
     """
     if "post_contrast" in message:
         return printable(_ecv_line(message))

@@ -3,27 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from inline.replay.results import read_message
-from inline.replay.table import ecv_table, line, notes, printable, results_table, slice_names, unknown_levels
+from inline.terminal.results import ecv_table, message_line, notes, results_table, slice_names, unknown_levels
 
-
-def made(**more):
-    ring = {"name": "global", "median": 950.0, "q1": 940.0, "q3": 960.0, "mean": 1.0, "sd": 1.0, "pixels": 9}
-    return {
-        "series_index": 1,
-        "slice_index": 0,
-        "level": "mid",
-        "quantity": "T1",
-        "motion_corrected": False,
-        "t1_scale": 1.0,
-        "regions": [ring],
-        "confidence": 0.9,
-        "times_ms": {"fit": 20.0},
-        "flags": [],
-        "notes": [],
-        "error": "",
-        **more,
-    }
+from ..emit.records import made
 
 
 def shown(records):
@@ -104,15 +86,21 @@ def test_the_reason_of_an_unknown_level_stands_once_with_its_slices():
 
 
 def test_a_line_of_a_slice():
-    assert line(made()) == "series 1 slice 0 mid T1 950.0 ms [940.0-960.0]"
-    assert line(made(level="unknown", motion_corrected=True, t1_scale=1.0365, flags=["review"])) == (
+    assert message_line(made()) == "series 1 slice 0 mid T1 950.0 ms [940.0-960.0]"
+    assert message_line(made(level="unknown", motion_corrected=True, t1_scale=1.0365, flags=["review"])) == (
         "series 1 slice 0 unknown T1 MOCO 950.0 ms [940.0-960.0] x 1.0365 review"
     )
-    assert line(made(level=None, regions=[], error="too few")) == "series 1 slice 0 T1 no contour too few"
+    assert (
+        message_line(made(level=None, regions=[], error="too few"))
+        == "series 1 slice 0 T1 no contour too few"
+    )
 
 
 def test_a_line_of_a_connection():
-    assert line({"session": "10.0.0.1:5", "text": "No image came."}) == "10.0.0.1:5 closed: No image came."
+    assert (
+        message_line({"session": "10.0.0.1:5", "text": "No image came."})
+        == "10.0.0.1:5 closed: No image came."
+    )
 
 
 def test_text_of_a_peer_is_no_markup_and_moves_no_cursor():
@@ -128,41 +116,6 @@ def test_times_that_are_not_known_are_no_error():
     assert " 20 " in shown([made(times_ms={"fit": 20.0, "network": None})])
 
 
-def test_control_characters_are_shown_as_escapes():
-    assert printable("\x1b]0;x\x07 \r\n\x9b \ud800 ö µ") == "\\x1b]0;x\\x07 \\r\\n\\x9b \\ud800 ö µ"
-    assert printable("one\ntwo\x00", lines=True) == "one\ntwo\\x00"
-    text = line({"session": "\x1b[31m", "text": "one\ntwo"})
+def test_a_line_of_a_peer_moves_no_cursor():
+    text = message_line({"session": "\x1b[31m", "text": "one\ntwo"})
     assert text == "\\x1b[31m closed: one\\ntwo"
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {},
-        {"quantity": "T1"},
-        {"quantity": "T1", "session": "a", "text": "b"},
-        {"session": "a"},
-        {"session": 5, "text": "b"},
-        {"session": "a", "text": b"b"},
-        {"session": "a", "text": "b", "more": b"bytes"},
-        {name: value for name, value in made().items() if name != "regions"},
-        made(regions=[{"name": "global", "median": "950"}]),
-        made(regions=[5]),
-        made(t1_scale="1"),
-        made(flags=[b"review"]),
-        made(slice_index=None),
-        made(more=float("nan")),
-    ],
-)
-def test_messages_that_are_not_of_the_schema_are_refused_in_one_line(message):
-    with pytest.raises(ValueError, match=r".") as caught:
-        read_message(message)
-    assert "\n" not in str(caught.value)
-
-
-def test_messages_of_the_schema_are_taken():
-    assert (
-        line(read_message(made(session="a", added=[1]))) == "series 1 slice 0 mid T1 950.0 ms [940.0-960.0]"
-    )
-    assert read_message(made(added=[1]))["added"] == [1]
-    assert line(read_message({"session": "a", "text": "b", "slices": []})) == "a closed: b"

@@ -17,6 +17,14 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a numeric address is a loopback address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def bound(host: str, port: int) -> socket.socket:
     """Return a socket bound to an address; ``::`` is that of all IPv4 and IPv6 interfaces.
 

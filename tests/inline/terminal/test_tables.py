@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from inline.cli.tables import cell, columns, make_console, print_columns, print_values
+from inline.terminal.tables import cell, columns, print_columns, print_values
+from inline.terminal.text import make_console
 
 
 def test_columns_are_named_by_their_keys():

@@ -1,27 +1,68 @@
-"""Tables and lines in the terminal, from values by row and column."""
+"""Tables from values by row and column."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import Any, Final
+from typing import Any
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
-from inline.replay.table import make_table
+from inline.terminal.text import make_console, printable
 
 Columns = Sequence[tuple[str, str, str]]
 """Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
 
-_UNLIMITED: Final = 10_000
-"""Columns of an output that is no terminal: a line of a file or a pipe has no width."""
 
+def make_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    texts: Container[str],
+    *,
+    width: int | None = None,
+) -> Table:
+    """Return a table of texts as they are: no markup, control characters as escapes.
 
-def make_console() -> Console:
-    """Return the console of standard output; only a terminal, or the variable COLUMNS, wraps its lines."""
-    made = Console()
-    return made if made.is_terminal or "COLUMNS" in os.environ else Console(width=_UNLIMITED)
+    Print it with ``crop=False``: it is wider than a terminal that its numbers do not fit into.
+
+    Args:
+        title: above it; empty for none.
+        columns: headings; the first is that of the rows' names.
+        rows: cells.
+        texts: columns without numbers, the first one included. They alone wrap, so that numbers stay whole.
+        width: of the terminal; headings of numbers break between words where they do not fit into it.
+    """
+    # Little between the columns: texts must have room in a terminal of 80 characters.
+    shown = Text(title, style="table.title") if title else None
+    table = Table(title=shown, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    # A heading as long as its longest word is broken between words.
+    least = [
+        max([1, *map(len, column.split()), *(row[number].cell_len for row in cells if column not in texts)])
+        for number, column in enumerate(columns)
+    ]
+    whole = [
+        words if column in texts else max([words, *map(len, column.splitlines())])
+        for words, column in zip(least, columns, strict=True)
+    ]
+    breaks = width is not None and sum(whole) + 2 * len(whole) + 1 > width
+    for number, (column, longest) in enumerate(zip(columns, least if breaks else whole, strict=True)):
+        text = column in texts
+        heading = textwrap.fill(column, longest, break_on_hyphens=False) if breaks and not text else column
+        table.add_column(
+            Text(heading, style="table.header"),
+            justify="left" if text or not number else "right",
+            min_width=longest,
+            no_wrap=not text,
+            overflow="fold",
+        )
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def value_at(content: Any, path: str) -> Any:
@@ -81,14 +122,3 @@ def print_table(
     """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
     console = make_console()
     console.print(make_table(title, columns, rows, texts, width=console.width), crop=False)
-
-
-def print_progress(line: str) -> None:
-    """Print a line on standard error at once: about the work, not about its results."""
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def print_lines(*lines: str) -> None:
-    """Print sentences as they are, each on lines of its own."""
-    for line in lines:
-        Console().print(line, highlight=False, markup=False, soft_wrap=True)

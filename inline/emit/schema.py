@@ -1,16 +1,14 @@
-"""Validation of results that come from a peer."""
+"""Schema of records and messages: validation of those of a peer (``docs/stream.md``)."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inline.data.flags import UNUSABLE
 from inline.data.series import Quantity
-
-Record = dict[str, Any]
+from inline.emit.record import Record
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Counter = Annotated[int, Field(ge=0, le=65535)]
@@ -65,7 +63,7 @@ class _Motion(_Checked):
 
 
 class Slice(_Checked):
-    """One slice (:func:`inline.emit.record.record`)."""
+    """One slice (:func:`inline.emit.record.slice_record`)."""
 
     series_index: _Counter
     slice_index: _Counter
@@ -128,7 +126,7 @@ class _Summary(_Checked):
 
 
 def read_record(content: Record | str, kind: type[_Checked] = Slice) -> Record:
-    """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
+    """Return a record of :func:`inline.emit.record.slice_record`, with defaults for older fields.
 
     Args:
         content: the record, or its JSON.
@@ -159,8 +157,3 @@ def read_message(content: Record) -> Record:
     if "post_contrast" in content:
         return read_record(content, Ecv)
     return read_record(content, Slice if "quantity" in content or "session" not in content else _Summary)
-
-
-def unusable(content: Record) -> str:
-    """Return why the values of a slice or of ECV are not used, an error or flags; empty where they are."""
-    return "error" if content["error"] else ", ".join(sorted(UNUSABLE.intersection(content["flags"])))

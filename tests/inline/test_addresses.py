@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from inline.emit.addresses import accepted, admitted, bound, host_port
+from inline.addresses import accepted, admitted, bound, host_port
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Output in the terminal: results, tables, sentences; text of peers with control characters as escapes."""
