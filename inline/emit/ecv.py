@@ -24,6 +24,8 @@ PARTITION_WINDOW: Final = (0.0, 1.4)
 """Likewise of a partition coefficient, where blood has 1: ECV of 0 to 80 % at a haematocrit of 0.43."""
 _SD_WINDOW: Final = (0.0, 10.0)
 """Likewise of an SD map, percent. Windows are whole numbers in percent: hosts read them as such."""
+PARTITION_SCALE: Final = 100.0
+"""A partition coefficient of 1 in its map, percent."""
 _SCALE: Final = 10.0
 """Pixels per percent."""
 _MAP, _SD = 5, 6
@@ -57,7 +59,7 @@ def ecv_images(
     values, sd = (result.ecv, result.ecv_sd) if known else (result.partition, result.partition_sd)
     if values is None:
         return []
-    name, unit = ("ECV", 1.0) if known else ("LAMBDA", 100.0)
+    name, unit = ("ECV", 1.0) if known else ("LAMBDA", PARTITION_SCALE)
     low, high = ECV_WINDOW if known else PARTITION_WINDOW
     slot = completed_by or result.native
     first = (numbers or SeriesNumbers(settings.series_offset)).first(slot.series_index)

@@ -17,6 +17,7 @@ from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import NAME_PATTERN, Enhancement, Quantity, SeriesIdentity
+from inline.emit.ecv import PARTITION_SCALE
 from inline.emit.record import Record
 from inline.mrd.messages import Image
 from inline.replay.replies import contours_of, map_values, points_of
@@ -115,7 +116,7 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
     post, value, source = record["post_contrast"], record["haematocrit"], record["haematocrit_source"]
     named = "median" if value is not None else "partition_coefficient"
     known = value is not None and source in set(HaematocritSource)
-    placed, section = _shown(image, _rois(image))
+    placed, section = _shown(image, _rois(image), scale=1.0 if value is not None else PARTITION_SCALE)
     return ReportMap(
         kind=Kind.PARTITION if value is None else Kind.ECV,
         identity=_identity(record["native"]),
@@ -176,9 +177,15 @@ def _level(record: Record) -> SliceLevel:
 
 
 def _shown(
-    image: Image | None, contours: Contours | None, points: tuple[tuple[float, float], ...] = ()
+    image: Image | None,
+    contours: Contours | None,
+    points: tuple[tuple[float, float], ...] = (),
+    scale: float = 1.0,
 ) -> tuple[SliceGeometry | None, Section | None]:
-    """Return the geometry of an image and the part of it that is shown; None as far as it cannot be read."""
+    """Return the geometry of an image and the part of it that is shown; None as far as it cannot be read.
+
+    The values that are shown are those of the image over ``scale``.
+    """
     if image is None:
         return None, None
     try:
@@ -187,7 +194,7 @@ def _shown(
         return None, None
     where = placed.geometry.known
     try:
-        values = map_values(image)
+        values = map_values(image) / np.float32(scale)
     except ProtocolError:
         return where, None
     measured = np.where(values > 0.0, values, np.float32(np.nan))

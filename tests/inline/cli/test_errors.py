@@ -145,8 +145,8 @@ def core(tmp_path, hiding):
 
 
 def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(core, tmp_path):
-    for name in ("image.dcm", "sub-01_T1map.nii"):
-        (tmp_path / name).touch()
+    (tmp_path / "image.dcm").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "sub-01_T1map.nii").touch()
     helps = [[*filter(None, each), "--help"] for each in HELP]
     for arguments, code, _, stderr, exception in core(*helps):
         assert (code, stderr) == (0, ""), (arguments, exception)
