@@ -139,7 +139,9 @@ def number_slices(series: Iterable[Sequence[Frame]]) -> dict[int, SliceNumber]:
     return found | _slices(named)
 
 
-def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber]) -> Iterator[Counted]:
+def with_counters(
+    frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber]
+) -> Iterator[Counted]:
     """Yield the frames of a series with their counters and times, in the order of acquisition.
 
     Within a slice, ``set`` counts the images of an acquisition.

@@ -24,7 +24,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import SliceAcquisition, lacking, shorter
-from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
+from inline.dicom.order import Counted, number_series, number_slices, on_one_day, with_counters
 from inline.elements.vendors import echo_times_note
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
@@ -166,7 +166,7 @@ def _assemble(
     slices = number_slices(series_of.values())
     for number, members in series_of.items():
         by_slice: dict[int, list[Frame]] = {}
-        for counted in count(members, number, slices):
+        for counted in with_counters(members, number, slices):
             by_slice.setdefault(counted.header.slice, []).append(counted.frame)
             alive()
             try:

@@ -20,7 +20,7 @@ from inline.data.results import RESULT_ATTRIBUTE, Contours, SliceResult
 from inline.data.series import DIGITS, Quantity
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw, draw_uncertainty
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -251,7 +251,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         **_motion(result),
         **({"MYOSTREAM_CONTOUR_OFFSETS_MM": offsets} if offsets else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
-        RESULT_ATTRIBUTE: json_text(record(result)),
+        RESULT_ATTRIBUTE: json_text(slice_record(result)),
     }
 
 

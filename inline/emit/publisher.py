@@ -19,7 +19,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.emit.access import SERVER, check_address, check_exposure, guarded, public_key, secret_pair
-from inline.emit.record import ecv_record, record
+from inline.emit.record import ecv_record, slice_record
 
 TOPIC: Final = b"myostream.slice/1"
 ECV_TOPIC: Final = b"myostream.ecv/1"
@@ -109,7 +109,7 @@ class Publisher:
             more: further fields of the message (``session``).
         """
         try:
-            self._put(TOPIC, {**record(result), **more})
+            self._put(TOPIC, {**slice_record(result), **more})
         except Exception as error:  # of one result; the publisher serves all connections
             self._fail(TOPIC, error)
 

@@ -24,10 +24,10 @@ ECV_ATTRIBUTE: Final = "MYOSTREAM_ECV"
 """MRD attribute of an ECV map: the whole record as JSON."""
 
 Record = dict[str, Any]
-"""Of a slice or of ECV, as :func:`record` and :func:`ecv_record` make it."""
+"""Of a slice or of ECV, as :func:`slice_record` and :func:`ecv_record` make it."""
 
 
-def record(result: SliceResult) -> Record:
+def slice_record(result: SliceResult) -> Record:
     """Return a result without its images, as dicts, lists, text, numbers and None.
 
     Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and

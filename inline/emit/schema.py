@@ -63,7 +63,7 @@ class _Motion(_Checked):
 
 
 class Slice(_Checked):
-    """One slice (:func:`inline.emit.record.record`)."""
+    """One slice (:func:`inline.emit.record.slice_record`)."""
 
     series_index: _Counter
     slice_index: _Counter
@@ -126,7 +126,7 @@ class _Summary(_Checked):
 
 
 def read_record(content: Record | str, kind: type[_Checked] = Slice) -> Record:
-    """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
+    """Return a record of :func:`inline.emit.record.slice_record`, with defaults for older fields.
 
     Args:
         content: the record, or its JSON.

@@ -15,7 +15,7 @@ from inline.assembly.examination import AcquiredExamination
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.data.series import Quantity
-from inline.emit.record import Record, ecv_in_order, ecv_record, file_names, in_order, record
+from inline.emit.record import Record, ecv_in_order, ecv_record, file_names, in_order, slice_record
 from inline.examination.examine import examine
 from inline.mrd.header import StudyKey
 from inline.offline.left_over import files_left_over
@@ -45,7 +45,7 @@ class Processed:
     @property
     def records(self) -> list[Record]:
         """Records of the results, by slice, quantity and series."""
-        return sorted(map(record, self.results), key=in_order)
+        return sorted(map(slice_record, self.results), key=in_order)
 
     @property
     def ecv_records(self) -> list[Record]:

@@ -11,7 +11,7 @@ from inline.contouring.plausibility import noisy
 from inline.data.flags import Flag
 from inline.data.series import MapSeries, Quantity
 from inline.emit import mrd
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.emit.schema import read_record
 from inline.engine_selection import build_pipeline
 from inline.motion import misaligned
@@ -188,7 +188,7 @@ def test_what_a_scanner_corrected_or_computed_is_left_alone(moving, ring_engine)
         result = Pipeline(ring_engine).process(other)
         assert result.motion is None
         assert not MOTION & set(result.flags)
-        assert record(result)["motion"] is None
+        assert slice_record(result)["motion"] is None
         assert "MYOSTREAM_MOTION" not in mrd.images(result, moving[0].template)[0].meta()
 
 
@@ -207,23 +207,23 @@ def test_motion_that_is_left_is_flagged_with_its_reason(moving, ring_engine):
 
 def test_record_and_attributes_state_the_motion(moving, still, ring_engine):
     result = Pipeline(ring_engine).process(moving[0])
-    stated = record(result)["motion"]
+    stated = slice_record(result)["motion"]
     assert stated == {
         "state": "corrected",
         "r_squared_before": round(result.motion.r_squared_before, 4),
         "r_squared_after": round(result.motion.r_squared_after, 4),
         "largest_shift_mm": round(result.motion.largest_shift_mm, 2),
     }
-    assert read_record(record(result))["motion"]["state"] == "corrected"
+    assert read_record(slice_record(result))["motion"]["state"] == "corrected"
     attribute = mrd.images(result, moving[0].template)[0].meta()["MYOSTREAM_MOTION"]
     assert attribute[0] == "corrected"
     assert [float(value) for value in attribute[1:]] == [
         stated[name] for name in ("largest_shift_mm", "r_squared_before", "r_squared_after")
     ]
     rest = Pipeline(ring_engine).process(still[0])
-    assert record(rest)["motion"]["r_squared_after"] is None
+    assert slice_record(rest)["motion"]["r_squared_after"] is None
     assert len(mrd.images(rest, still[0].template)[0].meta()["MYOSTREAM_MOTION"]) == 3
-    assert not re.search(r"\bnan\b", str(record(rest)))
+    assert not re.search(r"\bnan\b", str(slice_record(rest)))
 
 
 def test_a_late_slice_states_the_motion_of_its_map(moving, ring_engine):

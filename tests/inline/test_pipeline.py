@@ -13,7 +13,7 @@ from inline.data.flags import Flag
 from inline.data.results import Insertions, SliceLevel
 from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity
 from inline.emit import mrd
-from inline.emit.record import SCHEMA, record
+from inline.emit.record import SCHEMA, slice_record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.reference import ReferenceRange, ReferenceRanges
@@ -107,13 +107,13 @@ def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(sli
     assert (drawn.labels > 0).sum() == pytest.approx(np.pi * 29.0**2, rel=0.02)
     assert drawn.regions[0].pixels < borders.regions[0].pixels
     assert other_notes(borders) == other_notes(drawn) == ()
-    assert record(drawn)["contour_offsets_mm"] == {"endo": 3.0, "epi": -1.5}
-    assert record(drawn)["contour_convention_mm"] == {"endo": 3.0, "epi": -1.5}
+    assert slice_record(drawn)["contour_offsets_mm"] == {"endo": 3.0, "epi": -1.5}
+    assert slice_record(drawn)["contour_convention_mm"] == {"endo": 3.0, "epi": -1.5}
     meta = mrd.images(drawn, slices[0].template)[0].meta()
     assert meta["MYOSTREAM_CONTOUR_OFFSETS_MM"] == ("3.000", "-1.500")
     assert Pipeline(ring_engine).process(slices[0]).offsets == (1.5, 1.5)
     blind = Pipeline(NanEngine()).process(slices[0])
-    assert (blind.offsets, record(blind)["contour_offsets_mm"]) == (None, None)
+    assert (blind.offsets, slice_record(blind)["contour_offsets_mm"]) == (None, None)
 
 
 def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, ring_engine):
@@ -252,7 +252,7 @@ def test_a_record_is_plain_and_complete(slices, ring_engine):
     import json
 
     result = Pipeline(ring_engine).process(slices[1])
-    plain = record(result)
+    plain = slice_record(result)
     assert json.loads(json.dumps(plain)) == plain
     assert plain["schema"] == SCHEMA
     assert len(plain["contours"]["endo"]["pixels"]) == 96
@@ -296,7 +296,7 @@ def test_a_slice_alone_has_no_level_and_no_named_segment(slices, ring_engine):
     assert result.level is SliceLevel.UNKNOWN
     assert "only slice position" in result.level_source
     assert [region.name for region in result.regions] == ["global", "septum"]
-    assert record(result)["level"] == "unknown"
+    assert slice_record(result)["level"] == "unknown"
 
 
 def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
@@ -324,7 +324,7 @@ def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, rin
     assert (plain.t1_scale, larger.t1_scale) == (1.0, 1.0365)
     assert other_notes(plain) == ()
     assert any("1.0365" in note and "mapping.t1_scale" in note for note in larger.notes)
-    assert record(larger)["t1_scale"] == 1.0365
+    assert slice_record(larger)["t1_scale"] == 1.0365
 
 
 def prepared(engine, assembled, settings=None):
@@ -378,7 +378,7 @@ def with_images(assembled, images):
 def outputs(result, template):
     """Words of a result that go out: record, attributes of the images."""
     attributes = [image.meta() for image in mrd.images(result, template)]
-    return [str(record(result)), *(str(each) for each in attributes)]
+    return [str(slice_record(result)), *(str(each) for each in attributes)]
 
 
 def of_columns(assembled, columns):
@@ -578,7 +578,7 @@ def test_blood_shows_whether_a_map_is_native(slices, ring_engine, blood, expecte
     assert result.blood.standard_error_ms is None
     assert result.enhancement == expected
     assert f"{blood:.0f} ms" in result.enhancement_source
-    assert record(result)["blood_t1"]["median"] == blood
+    assert slice_record(result)["blood_t1"]["median"] == blood
 
 
 def test_a_statement_that_the_blood_contradicts_is_flagged(slices, ring_engine):
@@ -625,7 +625,7 @@ def test_a_result_at_another_level_is_that_of_a_slice_known_to_lie_there(slices,
     )
     found = Pipeline(ring_engine, ranges=ranges).at_level(other, level, "user")
     assert found.regions == expected.regions
-    assert record(found) == record(expected) | {"times_ms": record(found)["times_ms"]}
+    assert slice_record(found) == slice_record(expected) | {"times_ms": slice_record(found)["times_ms"]}
     assert any(each.z_score is not None for each in found.regions)
 
 
@@ -682,7 +682,9 @@ def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring
 def test_without_contours_a_result_has_its_level_alone(slices, ring_engine):
     result = replace(Pipeline(ring_engine).process(slices[0]), contours=None, regions=())
     found = Pipeline(ring_engine).at_level(result, SliceLevel.APICAL, "position")
-    assert record(found) == record(replace(result, level=SliceLevel.APICAL, level_source="position"))
+    assert slice_record(found) == slice_record(
+        replace(result, level=SliceLevel.APICAL, level_source="position")
+    )
 
 
 def test_ranges_hold_for_the_convention_and_not_for_the_offsets_that_a_thin_wall_leaves(slices, ring_engine):

@@ -32,7 +32,7 @@ from inline.dicom.write.output import DicomSource, OutputSource, common, describ
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
 from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
 from inline.dicom.write.source import SourceImages
-from inline.emit.record import record
+from inline.emit.record import slice_record
 
 _GLOBAL: Final = "global"
 _Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
@@ -96,7 +96,7 @@ def document(
 
 def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Group]:
     """Yield the measurement groups of a slice; the first one has what concerns the whole slice."""
-    values = record(source.result)
+    values = slice_record(source.result)
     for place, region in enumerate(reported(values, "median")):
         measurements = list(_measurements(region, source))
         if not place and values["confidence"] is not None:

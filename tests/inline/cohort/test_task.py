@@ -10,7 +10,7 @@ from inline import process, read_mrd
 from inline.cohort.discover import discover
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, failure_of
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.emit.schema import read_record
 from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
@@ -44,7 +44,7 @@ def test_the_file_holds_the_records_of_the_stream_without_times(examinations, ru
     assert document["examination"] == "exam-2.h5"
     assert document["engine"] == "ring"
     study = read_mrd(examination.file)
-    expected = [read_record(record(process(series, study=study, pipeline=ring()))) for series in study]
+    expected = [read_record(slice_record(process(series, study=study, pipeline=ring()))) for series in study]
     for each in expected:
         assert each.pop("times_ms")
     assert document["slices"] == [{"part": 1, **each} for each in json.loads(json.dumps(expected))]

@@ -28,7 +28,7 @@ from inline.data.flags import Flag
 from inline.data.results import Contours
 from inline.emit import mrd
 from inline.emit.overlay import REVIEW_COLOUR
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings, Settings, load_settings
@@ -267,7 +267,7 @@ def test_a_slice_below_the_threshold_is_flagged_in_every_output(assembled, ring_
     result = Pipeline(ring_engine, reviewer=reviewer).process(assembled)
     assert result.confidence == pytest.approx(0.9)
     assert (Flag.REVIEW in result.flags) == flagged
-    plain = record(result)
+    plain = slice_record(result)
     assert plain["confidence"] == pytest.approx(0.9)
     assert plain["confidence_source"] == "calibrated for weights w"
     assert ("review" in plain["flags"]) == flagged
@@ -292,7 +292,7 @@ def test_without_a_calibration_nothing_is_claimed(assembled, ring_engine):
     result = Pipeline(ring_engine).process(assembled)
     assert result.confidence is None
     assert Flag.REVIEW not in result.flags
-    plain = record(result)
+    plain = slice_record(result)
     assert plain["confidence"] is None
     assert plain["confidence_source"] == "none (not calibrated)"
     assert "MYOSTREAM_CONFIDENCE" not in mrd.images(result, assembled.template)[0].meta()
@@ -320,7 +320,7 @@ def test_the_threshold_is_a_setting(tmp_path):
 
 
 def test_flags_have_room_in_a_narrow_terminal(assembled, ring_engine):
-    plain = record(Pipeline(ring_engine, reviewer=Reviewer(made(), "", 0.95)).process(assembled))
+    plain = slice_record(Pipeline(ring_engine, reviewer=Reviewer(made(), "", 0.95)).process(assembled))
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(results_table([plain], {("T1", 0): 1042.3}))
     assert "review" in console.export_text()

@@ -13,7 +13,7 @@ from inline.emit.ecv import ecv_images
 from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
-from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
+from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, slice_record
 from inline.emit.schema import read_message, read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records, records
@@ -212,7 +212,7 @@ def test_a_reader_of_1_3_reads_what_is_sent_now():
 
 
 def test_a_record_of_1_3_is_read_now():
-    content = json.loads(json.dumps(record(NATIVE)))
+    content = json.loads(json.dumps(slice_record(NATIVE)))
     earlier = {name: value for name, value in content.items() if name in FIELDS_OF_1_3}
     for region in earlier["regions"]:
         del region["z_score"]
@@ -230,7 +230,7 @@ def test_a_message_has_a_topic_of_its_own():
 def test_the_table_has_z_scores_where_there_are_any():
     region = RegionValues("global", 1000.0, 990.0, 1010.0, 1000.0, 15.0, 300)
     plain, scored = (
-        read_record(record(replace(NATIVE, regions=(replace(region, z_score=z_score),))))
+        read_record(slice_record(replace(NATIVE, regions=(replace(region, z_score=z_score),))))
         for z_score in (None, -1.26)
     )
     assert "z" not in [str(column.header) for column in results_table([plain]).columns]

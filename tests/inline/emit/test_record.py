@@ -22,7 +22,7 @@ from inline.data.results import (
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.overlay import INSERTION_COLOUR, draw
-from inline.emit.record import SCHEMA, file_names, record
+from inline.emit.record import SCHEMA, file_names, slice_record
 from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
 from inline.serving.slices import _fields, _line
@@ -57,7 +57,7 @@ def result(regions=(), **more):
 
 def written(made):
     """Everything that leaves the program in words about a result."""
-    content = record(made)
+    content = slice_record(made)
     attributes = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
     table = results_table([content])
     cells = [cell for column in table.columns for cell in column.cells]
@@ -84,7 +84,7 @@ def test_no_output_holds_nan(regions, confidence, times_ms):
 def test_a_ring_without_values_says_so():
     nothing = RegionValues("global", None, None, None, None, None, 0)
     made = result([nothing], flags=(Flag.NO_VALUES,))
-    assert record(made)["regions"] == [
+    assert slice_record(made)["regions"] == [
         {
             **{
                 "name": "global",
@@ -101,7 +101,7 @@ def test_a_ring_without_values_says_so():
     meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
     assert meta["ImageComments"] == ("T1 myostream: no values (no-values) research only",)
     assert not meta.get("MYOSTREAM_MEDIAN_MS")
-    assert "no values" in message_line(record(made))
+    assert "no values" in message_line(slice_record(made))
     assert "median_ms=- " in _line(_fields(made))
 
 
@@ -136,7 +136,7 @@ def test_a_segment_without_values_is_in_the_record_alone():
     meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
     assert meta["MYOSTREAM_REGIONS"] == ("global", "AHA 8 mid anteroseptal")
     assert meta["MYOSTREAM_MEDIAN_MS"] == ("950.000", "951.000")
-    assert [region["median"] for region in record(made)["regions"]] == [950.0, None, 951.0]
+    assert [region["median"] for region in slice_record(made)["regions"]] == [950.0, None, 951.0]
 
 
 @pytest.mark.parametrize(
@@ -149,15 +149,17 @@ def test_a_segment_without_values_is_in_the_record_alone():
     ],
 )
 def test_the_record_states(field, value, expected):
-    content = record(result(**{field: value}))
+    content = slice_record(result(**{field: value}))
     assert content["schema"] == SCHEMA
     assert content[field] == expected
 
 
 def test_insertion_points_are_in_pixels_and_in_the_patient():
-    nothing = record(result())
+    nothing = slice_record(result())
     assert nothing["insertions"] == {"anterior": None, "inferior": None}
-    found = record(result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.87654321), None, "not found")))
+    found = slice_record(
+        result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.87654321), None, "not found"))
+    )
     # Pixel 8 lies at the position, pixels are 1.5 mm.
     expected = {"pixels": [4.25, 2.0], "patient_mm": [-5.62, -9.0, 0.0], "confidence": 0.8765}
     assert found["insertions"] == {"anterior": expected, "inferior": None}
@@ -170,17 +172,17 @@ def test_insertion_points_are_in_pixels_and_in_the_patient():
 def test_an_unknown_place_gives_no_patient_coordinates(unknown):
     found = Insertions(InsertionPoint(4.25, 2.0, 0.9), None)
     known = result(insertions=found)
-    content = record(replace(known, geometry=replace(GEOMETRY, **unknown)))
+    content = slice_record(replace(known, geometry=replace(GEOMETRY, **unknown)))
     for part in (content["contours"]["endo"], content["contours"]["epi"], content["insertions"]["anterior"]):
         assert part["patient_mm"] is None
         assert part["pixels"]
     assert read_record(content)["contours"]["endo"]["patient_mm"] is None
     # Zeros may be a position.
-    assert record(known)["contours"]["endo"]["patient_mm"] is not None
+    assert slice_record(known)["contours"]["endo"]["patient_mm"] is not None
 
 
 def test_records_with_and_without_insertion_points_are_read():
-    content = record(result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.9), None)))
+    content = slice_record(result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.9), None)))
     assert read_record(content)["insertions"]["anterior"]["pixels"] == [4.25, 2.0]
     earlier = {name: value for name, value in content.items() if name != "insertions"}
     assert read_record(earlier)["insertions"] is None
@@ -205,7 +207,7 @@ def test_crosses_mark_insertion_points():
 
 def test_every_result_has_a_file_name_of_its_own():
     """Before and after contrast agent, as series of the same slice; and one that came twice."""
-    first = record(result())
+    first = slice_record(result())
     changes = ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
     assert file_names([first | change for change in changes], ".png") == [
         "slice-00-T1-series-1.png",

@@ -11,7 +11,7 @@ from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.replies import ecv_records
@@ -33,7 +33,7 @@ def returned(result):
         slice_dir=(0.0, 0.0, 1.0),
     )
     image = mrd.images(result, template)[0] if result.map is not None else None
-    return read_record(json.dumps(record(result))), image
+    return read_record(json.dumps(slice_record(result))), image
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,9 @@ def test_the_map_of_a_turned_image_has_the_directions_of_its_attributes():
         read_dir=geometry.column_direction,
         phase_dir=geometry.row_direction,
     )
-    found = report_map(read_record(json.dumps(record(result))), mrd.images(result, template)[0]).geometry
+    found = report_map(
+        read_record(json.dumps(slice_record(result))), mrd.images(result, template)[0]
+    ).geometry
     assert found.row_direction == pytest.approx(geometry.row_direction)
     assert found.column_direction == pytest.approx(geometry.column_direction)
 

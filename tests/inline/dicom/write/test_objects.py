@@ -26,7 +26,7 @@ from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourcePlane
-from inline.emit.record import record
+from inline.emit.record import slice_record
 from inline.examination.examine import examine
 from inline.pipeline import Pipeline, SliceContext
 from inline.reference import ReferenceRanges
@@ -155,7 +155,7 @@ def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
     }
     count = 0
     for each in sources:
-        for region in record(each.result)["regions"]:
+        for region in slice_record(each.result)["regions"]:
             numbers, _ = found[f"{each.name} {region['name']}"]
             for key, modifier in names.items():
                 assert numbers["T1", modifier] == region[key]
@@ -167,11 +167,11 @@ def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
 
 def test_a_z_score_of_the_record_is_in_the_report(source, monkeypatch):
     def with_score(result):
-        content = record(result)
+        content = slice_record(result)
         content["regions"][0]["z_score"] = -1.25
         return content
 
-    monkeypatch.setattr("inline.dicom.write.report.record", with_score)
+    monkeypatch.setattr("inline.dicom.write.report.slice_record", with_score)
     first, *others = values_by_region(report([source])).values()
     assert first[0]["Z-Score of measurement", ""] == -1.25
     assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
