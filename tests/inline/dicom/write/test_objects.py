@@ -171,7 +171,7 @@ def test_a_z_score_of_the_record_is_in_the_report(source, monkeypatch):
         content["regions"][0]["z_score"] = -1.25
         return content
 
-    monkeypatch.setattr("inline.dicom.write.report.record", with_score)
+    monkeypatch.setattr("inline.dicom.write.report.slice_record", with_score)
     first, *others = values_by_region(report([source])).values()
     assert first[0]["Z-Score of measurement", ""] == -1.25
     assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
