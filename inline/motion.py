@@ -119,13 +119,10 @@ def _gain_findings(found: MotionCorrection, series: MappingSeries) -> tuple[Find
     """Return the finding of an image with another gain than the others; none without one."""
     if found.odd_gain is None:
         return ()
-    image, gain = found.odd_gain
+    image, gain, certain = found.odd_gain
     # Three T2-prep images show that one differs, and not which.
-    which = (
-        "One of the images"
-        if series.quantity is Quantity.T2
-        else f"The image of {series.times_ms[image]:g} ms"
-    )
+    known = certain and series.quantity is Quantity.T1
+    which = f"The image of {series.times_ms[image]:g} ms" if known else "One of the images"
     sentence = (
         f"{which} appears to be scaled by {gain:.2f} beside the others; the map is fitted to it as it is."
     )

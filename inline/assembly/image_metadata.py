@@ -12,7 +12,7 @@ from inline.assembly.dicom_json import DicomPlane, Frames, JsonHeader
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.geometry import Directions, stated_directions
 from inline.assembly.recognition import EARLIER, ImageKind, Recognised, joined, recognise
-from inline.assembly.times import Stated, listed
+from inline.assembly.times import Stated, in_ms, listed
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.plural import counted
@@ -157,6 +157,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     by_dicom = times(dicom)
     found = {quantity: _times(meta, dicom, head, comments, by_dicom, quantity) for quantity in Quantity}
     own_times = {quantity: time for quantity, (time, _) in found.items() if time is not None}
+    timed = {quantity: bool(in_ms([own_times.get(quantity)], quantity).known) for quantity in Quantity}
     lists = {quantity for quantity in Quantity if listed(header, quantity, named=True)}
     recognised = recognise(
         own=own,
@@ -172,7 +173,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         history=_all(meta, _HISTORY),
         timed=bool(own_times),
         listed=bool(lists),
-        inverted=Quantity.T1 in own_times.keys() | lists,
+        # Some senders state an inversion time of 0 where there is no inversion.
+        inverted=Quantity.T1 in lists or (timed[Quantity.T1] and not timed[Quantity.T2]),
     )
     if isinstance(recognised, str):
         return recognised

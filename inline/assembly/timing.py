@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from typing import Final
@@ -29,6 +30,8 @@ _FIRST_BEAT_MS: Final = 200.0
 _DISORDER_MS: Final = 300.0
 """Fall of inversion times in the order of others from which one place has another order. Where the heart rate
 changes between inversions, honest ones fall by some 100 ms."""
+_ROUNDED_MS: Final = {Quantity.T1: 100.0, Quantity.T2: 10.0}
+"""Times in seconds that all are multiples of these may have been rounded to them."""
 _LEAST_PREPARATION_MS: Final = 20.0
 """Least longest preparation time: smaller numbers count preparations or their pulses."""
 _OFFSET: Final = 0.05
@@ -201,7 +204,7 @@ def _contradicting(group: Group, own: Times, name: str) -> list[Remark]:
     The heartbeat parts measured inversion times from those of the protocol, but neither the first ones after
     the inversions, nor the order, nor preparation times: where these differ, one place is wrong. Vendors'
     elements may count from another moment and are not compared, nor are places with fewer different times
-    (one for each inversion, for example), in another unit (seconds may be rounded), or that number images.
+    (one for each inversion, for example), in seconds that may be rounded, or that number images.
     """
     vendors = {place.name for place in PLACES}
     for place in TIME_PLACES[group.quantity]:
@@ -209,7 +212,9 @@ def _contradicting(group: Group, own: Times, name: str) -> list[Remark]:
         there = in_ms(stated, group.quantity)
         if place in vendors or None in there.ms or _different(there.ms) < _different(own.ms):
             continue
-        if there.unit != "ms" or max(there.known) < _LEAST_PREPARATION_MS:
+        step = _ROUNDED_MS[group.quantity]
+        rounded = there.unit == "s" and all(math.isclose(ms, step * round(ms / step)) for ms in there.known)
+        if rounded or max(there.known) < _LEAST_PREPARATION_MS:
             continue
         pairs = sorted(zip(own.known, there.known, strict=True))
         differing = [pair for pair in pairs if not _agree(pair[:1], pair[1:])]

@@ -167,7 +167,7 @@ def correct_motion(
     if odd is not None:
         # Beside fat off resonance the weights can depend on the image that they should judge.
         other = odd_gain(model, image_gains(model, merged, times_ms, prior=False), times_ms)
-        odd = odd if other is not None and other.image == odd.image else None
+        odd = odd._replace(certain=other.image == odd.image) if other is not None else None
     still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
     seen = bool(shift_mm.max() > STILL_MM)
     if not seen and (before >= _FITTED or odd is not None):

@@ -33,10 +33,12 @@ class OddGain(NamedTuple):
     Attributes:
         image: its number.
         gain: its gain over that of the trend.
+        certain: no other estimate names another image.
     """
 
     image: int
     gain: float
+    certain: bool = True
 
 
 def image_gains(

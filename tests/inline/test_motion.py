@@ -20,6 +20,8 @@ from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import Frame
+from model.motion import correction
+from model.motion.gains import OddGain
 from model.motion.state import MotionState
 from model.relaxometry.molli import fit_molli
 from model.synthesis.examination import simulate_slice
@@ -173,6 +175,21 @@ def test_a_still_slice_with_a_scaled_image_is_flagged_as_that(still, ring_engine
     if place == 0:
         assert f"The image of {series.times_ms[image]:g} ms" in note
         assert 0.87 < float(re.search(r"scaled by (\d\.\d+)", note)[1]) < 0.93
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [(OddGain(5, 0.9), "One of the images"), (OddGain(4, 0.95), "The image of "), (None, "")],
+    ids=["another", "same", "none"],
+)
+def test_two_estimates_of_an_odd_gain(other, named, still, ring_engine, monkeypatch):
+    """Both must find one; an image is named where it is the same."""
+    estimates = iter([OddGain(4, 1.15), other])
+    monkeypatch.setattr(correction, "odd_gain", lambda *_: next(estimates))
+    result = Pipeline(ring_engine).process(still[0])
+    notes = [note for note in result.notes if "scaled by 1.15" in note]
+    assert (Flag.SCALED_IMAGES in result.flags) == bool(notes) == bool(named)
+    assert all(named in note for note in notes)
 
 
 def test_what_a_scanner_corrected_or_computed_is_left_alone(moving, ring_engine):

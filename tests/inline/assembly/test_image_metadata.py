@@ -54,6 +54,15 @@ def test_images_with_inversion_times_under_a_header_of_t1rho_are_used(own, liste
     assert isinstance(read_metadata(image, header), str) is not used
 
 
+@pytest.mark.parametrize("none", ["0", "1.797e308", "nan", "-1", "300"])
+def test_no_inversion_time_that_is_none_makes_t1rho_a_t2_map(none):
+    """Philips states 0 or the largest number where there is no inversion."""
+    header = MeasurementHeader(protocol_name="Heart_T1rho")
+    meta = {"T2PrepDuration": "25", "InversionTime": none}
+    image = Image.from_pixels(np.zeros((1, 1, 16, 16), np.uint16), ImageHeader(), meta)
+    assert read_metadata(image, header) == "named as T1rho, which is not fitted"
+
+
 @pytest.mark.parametrize(
     ("attributes", "enhancement", "source"),
     [

@@ -292,6 +292,22 @@ _T1_TIMES, _T2_TIMES = TIMES["5(3)3"], (0, 25, 55)
         ),
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": ms + 200 * (ms % 100 // 80)}, "TI", True),
         (_T1_TIMES, "InversionTime", lambda ms: {"TI": sorted(_T1_TIMES)[_T1_TIMES.index(ms)]}, "TI", True),
+        (
+            _T1_TIMES,
+            "InversionTime",
+            lambda ms: {"ImageComments": f"TI {ms / 1000 + 0.1:.2f} s"},
+            "comment",
+            True,
+        ),
+        (_T1_TIMES, "InversionTime", lambda ms: {"TI": 1000 * ms + 100_000}, "TI", True),  # microseconds
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 1600 * ms}, "GADGETRON_T2Prep", True),
+        (
+            _T2_TIMES,
+            "T2PrepDuration",
+            lambda ms: {"ImageComments": f"T2 prep {ms / 625:.3f} s"},
+            "comment",
+            True,
+        ),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 2 * ms}, "GADGETRON_T2Prep", True),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 55 - ms}, "GADGETRON_T2Prep", True),
         (_T2_TIMES, "T2PrepTime", lambda ms: {"GADGETRON_T2Prep": ms + 10}, "GADGETRON_T2Prep", True),
@@ -324,6 +340,7 @@ def test_places_that_contradict_each_other(times, taken, other, said, flagged):
         ),  # numbers of the images
         (_T1_TIMES, "InversionTime", lambda ms: {"ImageComments": f"TI {_T1_TIMES.index(ms) + 1} of 8"}),
         (_T1_TIMES, "InversionTime", lambda ms: {"ImageComments": f"TI {ms / 1000:.1f} s"}),  # rounded
+        (_T2_TIMES, "T2PrepDuration", lambda ms: {"ImageComments": f"T2 prep {ms / 1000:.2f} s"}),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"ImageComments": f"T2 prep {_T2_TIMES.index(ms) + 1}/3"}),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": _T2_TIMES.index(ms)}),
         (_T2_TIMES, "T2PrepDuration", lambda ms: {"GADGETRON_T2Prep": 4 * _T2_TIMES.index(ms)}),  # pulses

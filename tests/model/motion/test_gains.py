@@ -65,7 +65,7 @@ def test_gains_along_a_trend_are_not_odd():
     trend = np.exp(0.08 * np.exp(-T1_TIMES / 800.0) - 0.03)
     assert odd_gain(MolliModel(), trend, T1_TIMES) is None
     trend[3] *= 0.88
-    image, gain = odd_gain(MolliModel(), trend, T1_TIMES)
+    image, gain, _ = odd_gain(MolliModel(), trend, T1_TIMES)
     assert image == 3
     assert gain == pytest.approx(0.88, abs=0.01)
 
