@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Collection
@@ -57,6 +58,30 @@ def accepted(listening: socket.socket) -> tuple[socket.socket, Any]:
         if not isinstance(error, ConnectionError | TimeoutError):
             time.sleep(_SHORTAGE_S)
         raise
+
+
+class Acceptor:
+    """Accepts connections; logs the first failure of several, and that it is over."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        """Begin without a failure; ``log`` is that of the server."""
+        self._log, self._failing = log, False
+
+    def accept(self, listening: socket.socket) -> tuple[socket.socket, Any]:
+        """Accept the connection that waits; raises as :func:`accepted`."""
+        try:
+            connection = accepted(listening)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            if not self._failing:
+                self._log.warning("connections cannot be accepted: %s; tried again every second", error)
+            self._failing = True
+            raise
+        if self._failing:
+            self._log.warning("connections are accepted again")
+        self._failing = False
+        return connection
 
 
 def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:

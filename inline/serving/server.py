@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from inline.addresses import accepted, admitted, bound, host_port, is_loopback
+from inline.addresses import Acceptor, admitted, bound, host_port, is_loopback
 from inline.data.errors import ConfigurationError
 from inline.data.recent import Recent
 from inline.emit.publisher import Publisher
@@ -103,7 +103,7 @@ class Server:
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
         self._names = Recent[str, int](_NAMES)
-        self._short = False
+        self._acceptor = Acceptor(_log)
         with _binding(self._settings) as address:
             self._socket = bound(*address)
             self._socket.listen(_BACKLOG)
@@ -172,17 +172,9 @@ class Server:
     def _accept(self) -> None:
         """Accept the next connection, if one comes in a moment, and serve it or let it wait its turn."""
         try:
-            connection, peer = accepted(self._socket)
-        except TimeoutError:
+            connection, peer = self._acceptor.accept(self._socket)
+        except OSError:
             return
-        except OSError as error:
-            if not self._short:
-                _log.warning("connections cannot be accepted: %s; tried again every second", error)
-            self._short = True
-            return
-        if self._short:
-            _log.warning("connections are accepted again")
-        self._short = False
         address = host_port(*peer[:2])
         if not admitted(peer[0], self._settings.peers):
             _log.warning("%s is refused: it is not among server.peers", address)

@@ -217,7 +217,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """Handler of HTTP and HTTPS whose requests can be limited in time, however slowly the answer comes."""
+    """Handler of HTTP and HTTPS whose requests can be limited in time, however slowly the response comes."""
 
     _socket: socket.socket | None = None
     _over = False

@@ -30,7 +30,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
-from inline.addresses import accepted, admitted, host_port
+from inline.addresses import Acceptor, admitted, host_port
 from inline.data.errors import ConfigurationError
 from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
@@ -338,20 +338,11 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
     most = max(settings.associations // 2, 1)
 
     class Server(ThreadedAssociationServer):
-        short = False
+        acceptor = Acceptor(_log)
 
         def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
             """Accept a connection; its thread does the TLS handshake, at its first reading."""
-            try:
-                connection, address = accepted(cast(socket.socket, self.socket))
-            except OSError as error:
-                if not self.short:
-                    _log.warning("connections cannot be accepted: %s; tried again every second", error)
-                self.short = True
-                raise
-            if self.short:
-                _log.warning("connections are accepted again")
-            self.short = False
+            connection, address = self.acceptor.accept(cast(socket.socket, self.socket))
             connection.settimeout(_TIMEOUT_S)
             if self.ssl_context is not None:
                 connection = self.ssl_context.wrap_socket(

@@ -95,7 +95,7 @@ class EcvSource:
 
     @property
     def states(self) -> str:
-        """Which source series is native and which post-contrast, by their numbers.
+        """Numbers of the native and of the post-contrast source series, in words.
 
         As of a map it must fit into 64 characters.
         """
