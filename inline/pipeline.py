@@ -348,8 +348,7 @@ class Pipeline:
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
-                *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
-                *check_wall(parametric, empty.quantity, labels, regions),
+                *_check_values(empty, parametric, labels, regions),
                 *without_values(regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
@@ -420,12 +419,14 @@ class Pipeline:
             measured, _ = within_tissue(parametric, result.quantity, contours)
         regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
-        checked = [*_check_values(result, parametric, contours, regions), *lost]
+        rows, columns = parametric.values_ms.shape
+        labels = rasterise(contours, (rows, columns))
+        checked = [*_check_values(result, parametric, labels, regions), *lost]
         # Without another one, the note of the former level gives the reason of its flag.
         former = {sentence for _, sentence in without_values(result.regions)} if lost else set()
         outdated = {
             sentence: code
-            for code, sentence in _check_values(result, parametric, contours, result.regions)
+            for code, sentence in _check_values(result, parametric, labels, result.regions)
             if sentence in stated
         }
         dropped = set(outdated.values()) - {code for code, _ in checked}
@@ -450,13 +451,15 @@ class Pipeline:
 
 
 def _check_values(
-    result: SliceResult, parametric: ParametricMap, contours: Contours, regions: Sequence[RegionValues]
+    result: SliceResult,
+    parametric: ParametricMap,
+    labels: NDArray[np.uint8],
+    regions: Sequence[RegionValues],
 ) -> list[Finding]:
     """Return what is implausible in the values of the regions of a result."""
-    rows, columns = parametric.values_ms.shape
     return [
         *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
-        *check_wall(parametric, result.quantity, rasterise(contours, (rows, columns)), regions),
+        *check_wall(parametric, result.quantity, labels, regions),
     ]
 
 
