@@ -7,7 +7,6 @@ import pytest
 import typer
 
 from inline.__main__ import app
-from tests.layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -88,17 +87,6 @@ def test_the_page_of_commands_has_every_command_with_its_options():
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
     stated = {row[1]: set(re.findall(r"`(--[a-z-]+)`", row[0])) for row in ROW.finditer(page)}
     assert stated == {name: long_options(command) for name, command in commands(typer.main.get_command(app))}
-
-
-def test_the_architecture_has_the_layers_of_the_imports_in_their_order():
-    rows = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("| in `inline/` |")[2]
-    table = rows.partition("\n\n")[0]
-    named = [tuple(re.findall(r"`([\w/]+)`", line.split("|")[1])) for line in table.splitlines()[2:]]
-    layers = [names for names in LAYERS if names[0].startswith("inline")]
-    assert [tuple(each.strip("/").replace("/", ".") for each in row) for row in named] == [
-        tuple(name.removeprefix("inline").removeprefix(".") or "__init__" for name in names)
-        for names in layers
-    ]
 
 
 def test_the_glossary_is_sorted_and_has_each_word_once():

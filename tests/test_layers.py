@@ -1,11 +1,19 @@
-"""Imports go down: no module imports one of a higher layer, wherever in the file the import stands."""
+"""Imports go down: no module imports one of a higher layer, wherever in the file the import stands.
+
+The layers of ``inline/`` are the rows of the table in ``docs/architecture.md``.
+"""
 
 import ast
+import re
 from pathlib import Path
 
-from tests.layers import LAYERS
-
 ROOT = Path(__file__).parent.parent
+TABLE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("| in `inline/` |")[2]
+ROWS = [re.findall(r"`(\w[\w/]*)`", row.split("|")[1]) for row in TABLE.partition("\n\n")[0].splitlines()[2:]]
+INLINE = [
+    [f"inline.{name.strip('/').replace('/', '.')}".removesuffix(".__init__") for name in row] for row in ROWS
+]
+LAYERS = (["model"], *INLINE[:-1], ["calibration"], ["bench"], INLINE[-1])
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
