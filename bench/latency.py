@@ -253,8 +253,7 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
             f"slice, one every {pace['interval_ms']:.0f} ms",
             "last byte in to last byte out, ms",
             {
-                # Results of earlier versions state no numbers.
-                "latency": (pace.get("numbers", range(len(pace["all_ms"]))), pace["all_ms"]),
+                "latency": (pace["numbers"], pace["all_ms"]),
                 **{name: pace["latency_ms"][name] for name in ("p50", "p99")},
             },
         )

@@ -111,11 +111,6 @@ def _named(value: Any) -> str:
 class _Checkpoint(ModelCheckpoint):
     """Checkpoint of a run whose folder may be moved: its files are found by their names in the folder."""
 
-    @property
-    def state_key(self) -> str:
-        """Key of Lightning's own class: a run that an earlier version began can be resumed."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best epoch of the run, or none where its file is gone."""
         folder = Path(str(self.dirpath))
@@ -242,10 +237,7 @@ def train(training: Training) -> dict[str, float]:
         if KeyboardInterrupt in (type(error), type(error.__context__)):
             raise KeyboardInterrupt(_how_to_go_on(training.output)) from None
         raise
-    # A checkpoint of a run that an earlier version began may have none.
-    figures: dict[str, float] = kept.get(FIGURES) or {
-        name: float(value) for name, value in trainer.callback_metrics.items()
-    }
+    figures: dict[str, float] = kept[FIGURES]
     return figures
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -124,17 +123,6 @@ def test_a_resumed_run_keeps_its_best_epoch(labelled_folder, tmp_path, small, mo
     assert kept["epoch"] == figures["validation_loss"]
     assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert checkpoint(run)["epoch"] == 3
-
-
-def test_a_run_that_lightnings_own_checkpoints_began_keeps_its_best_epoch(
-    labelled_folder, tmp_path, small, monkeypatch
-):
-    monkeypatch.setattr(module, "SegmentationModule", Worsening)
-    with monkeypatch.context() as earlier:
-        earlier.setattr(module, "_Checkpoint", ModelCheckpoint)
-        train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small))
-    figures = train(Training(replace(TINY, epochs=3), tmp_path, labelled_folder, **small, resume=True))
-    assert figures["validation_loss"] == 0.0
 
 
 def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
