@@ -22,6 +22,38 @@ class RingEngine:
         return np.repeat(self._one[None].astype(np.float32), len(images), axis=0)
 
 
+class Constant:
+    """Returns one number for everything."""
+
+    def __init__(self, name="constant", value=1 / 3, size=224):
+        self.name, self._value, self._size = name, value, size
+
+    def infer(self, images):
+        return np.full((len(images), 3, self._size, self._size), self._value, np.float32)
+
+
+class Raising:
+    """Raises an error for every image."""
+
+    name = "raising"
+
+    def __init__(self, error=None):
+        self._error = error or RuntimeError("no such kernel")
+
+    def infer(self, images):
+        raise self._error
+
+
+class Clock:
+    """Stands still at ``now``."""
+
+    def __init__(self, now=0.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
 class Nothing:
     """Finds background."""
 

@@ -1,10 +1,10 @@
 import json
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
+from tests.shapes import Constant
 
 
 @pytest.mark.parametrize(
@@ -16,14 +16,8 @@ from bench.cli import app
     ],
 )
 def test_a_user_error_is_one_line(arguments, message, monkeypatch):
-    class Idle:
-        name = "idle"
-
-        def infer(self, images):
-            return np.zeros((len(images), 3, 224, 224), np.float32)
-
     if "steam" not in arguments:
-        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Idle())
+        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Constant(value=0.0))
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
     assert message in found.stderr

@@ -7,13 +7,7 @@ import torch
 from bench import gpu
 from calibration.slices import MapSlice
 from inline.data.series import Quantity
-
-
-class Flat:
-    name = "flat"
-
-    def infer(self, images):
-        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
+from tests.shapes import Constant
 
 
 def broken():
@@ -23,7 +17,7 @@ def broken():
 def test_latency_and_throughput_by_batch_size(monkeypatch):
     nothing = np.zeros((224, 224), np.float32)
     monkeypatch.setattr(gpu, "map_slices", lambda count: [MapSlice(nothing, nothing, Quantity.T1)] * count)
-    figures = gpu.measure([(gpu.EAGER, Flat), ("other", Flat), ("broken", broken)], [1, 3], 4, gate=2)
+    figures = gpu.measure([(gpu.EAGER, Constant), ("other", Constant), ("broken", broken)], [1, 3], 4, gate=2)
     assert figures["missing"] == {"broken": "RuntimeError: no compiler"}
     for name in (gpu.EAGER, "other"):
         batches = figures["engines"][name]["batches"]
@@ -36,7 +30,7 @@ def test_latency_and_throughput_by_batch_size(monkeypatch):
 def test_the_measurement_is_printed_and_written(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu, "require_gpu", lambda: torch.device("cpu"))
     monkeypatch.setattr(gpu, "describe_gpu", lambda device: "a GPU")
-    monkeypatch.setattr(gpu, "contenders", lambda device: iter([(gpu.EAGER, Flat), ("other", Flat)]))
+    monkeypatch.setattr(gpu, "contenders", lambda device: iter([(gpu.EAGER, Constant), ("other", Constant)]))
     gpu.main(tmp_path / "gpu.json", "1", 2, 0)
     printed = capsys.readouterr().out
     assert "a GPU: 2 inferences of each" in printed

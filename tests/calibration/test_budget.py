@@ -12,7 +12,7 @@ from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.settings import Settings, load_settings
-from tests.shapes import RingEngine
+from tests.shapes import Raising, RingEngine
 
 NETWORK_S = 0.05
 
@@ -63,13 +63,7 @@ def test_half_of_the_default_proposal_is_enough_for_a_slice(monkeypatch, slices)
 
 
 def test_a_slice_that_fails_is_no_measurement(slices):
-    class Broken:
-        name = "broken"
-
-        def infer(self, images):
-            raise RuntimeError("no such kernel")
-
-    scheduler = Scheduler(Pipeline(Broken()), 2, 600_000.0)
+    scheduler = Scheduler(Pipeline(Raising()), 2, 600_000.0)
     with pytest.raises(MyostreamError, match="no such kernel"):
         budget.time_stages(scheduler, slices, 4, 2, Settings())
     scheduler.close()

@@ -76,61 +76,36 @@ def truly_sized(result, reply, spacing):
     )
 
 
-def test_agreeing(server):
-    reply = stream(server, FLAT, [1.5, 1.5], (192.0, 144.0, 8.0))
-    truly_sized(only_map(reply, phantom=FLAT), reply, (1.5, 1.5))
+WRONG = {"flags": {Flag.CONTRADICTORY_GEOMETRY}}
+MAY = {"may": {Flag.CONTRADICTORY_GEOMETRY}}
+UNUSABLE = {"absent": None, "empty": [], "zero": [0, 0], "one": [1.5], "words": ["wide", "high"],
+            "negative": [-1.5, -1.5], "null": [None, None], "no list": "1.5"}  # fmt: skip
+STATED = {
+    "agreeing": (FLAT, [1.5, 1.5], (192.0, 144.0), {}),
+    "swapped": (FLAT, [1.5, 1.5], (144.0, 192.0), WRONG),
+    "text, swapped": (FLAT, ["1.5", "1.5"], (144.0, 192.0), WRONG),
+    "no field of view": (FLAT, [1.5, 1.5], (0.0, 0.0), MAY),
+    "not square": (NARROW, [1.5, 1.2], (153.6, 144.0), {}),
+    "not square, swapped": (NARROW, [1.5, 1.2], (144.0, 153.6), WRONG),
+    "rounded down": (SQUARE, [1.5, 1.5], (143.9, 144.0), {}),
+    "rounded up": (SQUARE, [1.5, 1.5], (144.1, 144.0), {}),
+    **{
+        name: (FLAT, spacing, (192.0, 144.0), {"may": {*MAY["may"], Flag.UNREADABLE_ATTRIBUTES}})
+        for name, spacing in UNUSABLE.items()
+    },
+}
+"""Phantom, spacing of the DICOM header, field of view, and flags."""
+
+
+@pytest.mark.parametrize(("phantom", "spacing", "field", "flags"), STATED.values(), ids=STATED)
+def test_pixels_have_their_true_size(server, phantom, spacing, field, flags):
+    reply = stream(server, phantom, spacing, (*field, 8.0))
+    truly_sized(only_map(reply, phantom=phantom, **flags), reply, phantom.spacing)
 
 
 def test_swapped_field_of_view_and_position_of_the_first_pixel(server):
     reply = stream(server, FLAT, [1.5, 1.5], (144.0, 192.0, 8.0), first_pixel(FLAT))
-    result = only_map(reply, phantom=FLAT, flags={Flag.CONTRADICTORY_GEOMETRY})
-    truly_sized(result, reply, (1.5, 1.5))
-
-
-def test_swapped_field_of_view_alone(server):
-    reply = stream(server, FLAT, [1.5, 1.5], (144.0, 192.0, 8.0))
-    result = only_map(reply, phantom=FLAT, flags={Flag.CONTRADICTORY_GEOMETRY})
-    truly_sized(result, reply, (1.5, 1.5))
-
-
-def test_pixels_that_are_not_square(server):
-    reply = stream(server, NARROW, [1.5, 1.2], (153.6, 144.0, 8.0))
-    truly_sized(only_map(reply, phantom=NARROW), reply, (1.2, 1.5))
-
-
-def test_pixels_that_are_not_square_and_a_swapped_field_of_view(server):
-    reply = stream(server, NARROW, [1.5, 1.2], (144.0, 153.6, 8.0))
-    result = only_map(reply, phantom=NARROW, flags={Flag.CONTRADICTORY_GEOMETRY})
-    truly_sized(result, reply, (1.2, 1.5))
-
-
-def test_no_field_of_view_at_all(server):
-    reply = stream(server, FLAT, [1.5, 1.5], (0.0, 0.0, 0.0))
-    result = only_map(reply, phantom=FLAT, may={Flag.CONTRADICTORY_GEOMETRY})
-    truly_sized(result, reply, (1.5, 1.5))
-
-
-@pytest.mark.parametrize("width", [143.9, 144.1])
-def test_rounding_is_no_contradiction(server, width):
-    reply = stream(server, SQUARE, [1.5, 1.5], (width, 144.0, 8.0))
-    truly_sized(only_map(reply), reply, (1.5, 1.5))
-
-
-def test_numbers_as_text(server):
-    reply = stream(server, FLAT, ["1.5", "1.5"], (144.0, 192.0, 8.0))
-    result = only_map(reply, phantom=FLAT, flags={Flag.CONTRADICTORY_GEOMETRY})
-    truly_sized(result, reply, (1.5, 1.5))
-
-
-@pytest.mark.parametrize(
-    "spacing",
-    [None, [], [0, 0], [1.5], ["wide", "high"], [-1.5, -1.5], [None, None], "1.5"],
-    ids=["absent", "empty", "zero", "one", "words", "negative", "null", "no list"],
-)
-def test_unusable_spacing_leaves_the_field_of_view(server, spacing):
-    reply = stream(server, FLAT, spacing, (192.0, 144.0, 8.0))
-    result = only_map(reply, phantom=FLAT, may={Flag.CONTRADICTORY_GEOMETRY, Flag.UNREADABLE_ATTRIBUTES})
-    truly_sized(result, reply, (1.5, 1.5))
+    truly_sized(only_map(reply, phantom=FLAT, **WRONG), reply, (1.5, 1.5))
 
 
 def test_a_finished_map(server):

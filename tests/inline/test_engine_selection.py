@@ -27,6 +27,7 @@ from model.engines.openvino_graph import build_model
 from model.relaxometry.compiled import kernel_folder
 from model.unet import UNet
 from model.weights import save_weights, tensors_of
+from tests.shapes import Constant
 
 KERNELS = kernel_folder()
 
@@ -145,23 +146,13 @@ def fail(reason):
     return raise_it
 
 
-class Uniform:
-    """Finite output of the right shape that has nothing to do with the image."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def infer(self, images):
-        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
-
-
 def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, compiled, monkeypatch):
     """Any of them: on the GPU or on the CPU, compiled or torch itself."""
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
     load = engines.load_engine
     right = ["openvino-f32"]
     monkeypatch.setattr(
-        engines, "load_engine", lambda name, *others: load(name, *others) if name in right else Uniform(name)
+        engines, "load_engine", lambda name, *others: load(name, *others) if name in right else Constant(name)
     )
     engine = make_engine(load_settings(weights))
     assert engine.name == "openvino-f32"

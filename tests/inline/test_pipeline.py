@@ -19,7 +19,9 @@ from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, Settings
 from model.insertion import heat_maps
-from tests.shapes import RingEngine
+from tests.shapes import Constant, RingEngine
+
+NAN = Constant("nan", np.nan)
 
 FIVE_MM = Settings(contours={"endo_offset_mm": 5.0, "epi_offset_mm": 5.0})
 BORDERS = Settings(contours={"endo_offset_mm": 0.0, "epi_offset_mm": 0.0})
@@ -30,13 +32,6 @@ def slices(examination):
     _, header, images = examination
     assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     return [ready for number, image in enumerate(images) for ready in assembler.add(image, float(number))]
-
-
-class NanEngine:
-    name = "nan"
-
-    def infer(self, images):
-        return np.full((len(images), 3, 224, 224), np.nan, np.float32)
 
 
 def other_notes(result):
@@ -112,7 +107,7 @@ def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(sli
     meta = mrd.images(drawn, slices[0].template)[0].meta()
     assert meta["MYOSTREAM_CONTOUR_OFFSETS_MM"] == ("3.000", "-1.500")
     assert Pipeline(ring_engine).process(slices[0]).offsets == (1.5, 1.5)
-    blind = Pipeline(NanEngine()).process(slices[0])
+    blind = Pipeline(NAN).process(slices[0])
     assert (blind.offsets, slice_record(blind)["contour_offsets_mm"]) == (None, None)
 
 
@@ -242,7 +237,7 @@ def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, r
 
 
 def test_an_engine_that_gives_no_numbers_gives_no_contour(slices):
-    result = Pipeline(NanEngine()).process(slices[0])
+    result = Pipeline(NAN).process(slices[0])
     assert result.contours is None
     assert Flag.NO_CAVITY in result.flags
     assert result.map is not None
@@ -409,7 +404,7 @@ def test_a_heart_that_the_image_cuts_off_is_flagged_and_has_no_segments(slices, 
 
 @pytest.mark.parametrize("columns", [224, 240])
 def test_a_slice_without_contours_states_the_size_of_the_network_input(slices, columns):
-    result = Pipeline(NanEngine()).process(of_columns(slices[0], columns))
+    result = Pipeline(NAN).process(of_columns(slices[0], columns))
     said = [note for note in result.notes if "336 x 336 mm" in note]
     assert len(said) == (columns > 224)
     assert all("360 x 192 mm" in note for note in said)
@@ -436,7 +431,7 @@ def test_a_ring_without_values_is_flagged_and_says_why(slices, ring_engine):
 @pytest.mark.parametrize("engine", ["ring", "nan"])
 def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, ring_engine, engine):
     tenth = replace(slices[1].series, times_ms=slices[1].series.times_ms * 100.0)
-    pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), BORDERS)
+    pipeline = Pipeline(ring_engine if engine == "ring" else NAN, BORDERS)
     result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
     # Hardly a pixel of the wall is fitted.
@@ -595,7 +590,7 @@ def test_a_statement_that_the_blood_contradicts_is_flagged(slices, ring_engine):
 
 def test_t2_and_slices_without_contours_have_no_blood_t1(slices, ring_engine):
     assert Pipeline(ring_engine).process(slices[1]).blood is None
-    assert Pipeline(NanEngine()).process(slices[0]).blood is None
+    assert Pipeline(NAN).process(slices[0]).blood is None
 
 
 def test_z_scores_follow_the_ranges_of_the_site(slices, ring_engine):
@@ -722,7 +717,7 @@ def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, rin
     assert found[53:71] == pytest.approx(1.0, abs=1e-5)
     context = SliceContext(settings=Settings())
     assert pipeline.process(slices[0], context).boundary_uncertainty is None
-    assert np.isfinite(Pipeline(NanEngine(), uncertain).process(slices[0]).boundary_uncertainty).all()
+    assert np.isfinite(Pipeline(NAN, uncertain).process(slices[0]).boundary_uncertainty).all()
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])

@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
@@ -10,22 +11,14 @@ from bench.tables.output import Table
 from bench.tables.run import read_both, run, synthetic_slices
 from model.evaluation.cases import CaseError, LabelledSlice
 from model.evaluation.readers import Spread
+from tests.bench.conftest import Oracle
 
 SIZE = 224
 
 
-class Oracle:
-    """Returns the labels of the first reader for each slice in turn."""
-
-    name = "oracle"
-
-    def __init__(self, slices):
-        self._labels = iter([slice_.labels for slice_ in slices])
-
-    def infer(self, images):
-        # Tables 6 times the engine once the slices are done, and asks for them again.
-        labels = next(self._labels, np.zeros((SIZE, SIZE), np.uint8))
-        return np.stack([labels == value for value in range(3)]).astype(np.float32)[None]
+def first_readers(slices):
+    """Labels of the first reader in turn; tables 6 times the engine once these are done."""
+    return Oracle(chain([each.labels for each in slices], repeat(np.zeros((SIZE, SIZE), np.uint8))))
 
 
 def rings(readers, count=5, kinds=("t1", "t2")):
@@ -64,7 +57,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trainings, "ARCHITECTURES", {})
         about = "Rings; the readers are made up."
-        content = run(slices, Oracle(slices * 2), folder, about=about, repeats=1)
+        content = run(slices, first_readers(slices * 2), folder, about=about, repeats=1)
     return folder, content
 
 
@@ -116,7 +109,7 @@ def test_levels_and_medians(made):
 def test_one_reader_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(trainings, "ARCHITECTURES", {})
     slices = rings({"anna": 0.0}, count=2, kinds=("t2",))
-    content = run(slices, Oracle(slices * 2), tmp_path, about="", repeats=1)
+    content = run(slices, first_readers(slices * 2), tmp_path, about="", repeats=1)
     assert any("One reader only" in note for note in content["tables"]["2"]["notes"])
     assert content["tables"]["5"]["values"]["T2"]["icc"] == {}
 
@@ -129,7 +122,7 @@ def test_readers_who_did_not_draw_every_slice(tmp_path, monkeypatch):
     slices = rings({"anna": -2.0, "ben": 0.0}, count=7, kinds=("t2",))
     for each in slices[:2]:
         del each.readers["anna"]
-    engine = Oracle([replace(each, readers={"ben": each.readers["ben"]}) for each in slices * 2])
+    engine = first_readers([replace(each, readers={"ben": each.readers["ben"]}) for each in slices * 2])
     content = run(slices, engine, tmp_path, about="", repeats=1)
     with (tmp_path / "table-5.csv").open() as opened:
         counts = {row[0].removeprefix("T2, "): row[1] for row in csv.reader(opened)}
@@ -163,5 +156,5 @@ def test_cells_survive_markdown_and_csv():
 def test_a_reader_with_the_name_of_the_product_is_refused(tmp_path):
     slices = rings({"anna": 0.0, "myostream": 1.0}, count=2)
     with pytest.raises(CaseError, match=r"reader is named myostream.*slices s0, s1"):
-        run(slices, Oracle(slices), tmp_path, about="", repeats=1)
+        run(slices, first_readers(slices), tmp_path, about="", repeats=1)
     assert not list(tmp_path.iterdir())

@@ -16,14 +16,7 @@ from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
 from tests.inline import contrast_phantom as phantom
-from tests.shapes import RingEngine
-
-
-class Raising:
-    name = "raising"
-
-    def infer(self, images):
-        raise RuntimeError("no memory")
+from tests.shapes import Raising, RingEngine
 
 
 @pytest.fixture
@@ -89,7 +82,9 @@ def test_a_truncated_file_is_a_failure(root, run, ring):
 
 
 def test_a_network_that_fails_is_a_failure_and_keeps_the_rest(examinations, run):
-    outcome, document = run(discover(examinations).examinations[0], Pipeline(Raising()))
+    outcome, document = run(
+        discover(examinations).examinations[0], Pipeline(Raising(RuntimeError("no memory")))
+    )
     assert outcome.failure == "RuntimeError: no memory; RuntimeError: no memory"
     assert [each["flags"] for each in document["slices"]] == [["processing-error"]] * 2
 

@@ -34,7 +34,7 @@ from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings, Settings, load_settings
 from inline.terminal.results import results_table
 from model.weights import weights_digest
-from tests.shapes import circle
+from tests.shapes import Nothing, circle
 
 SIZE = 224
 
@@ -299,15 +299,7 @@ def test_without_a_calibration_nothing_is_claimed(assembled, ring_engine):
 
 
 def test_a_slice_without_contours_is_for_review(assembled):
-    class Blind:
-        name = "blind"
-
-        def infer(self, images):
-            output = np.zeros((len(images), 3, SIZE, SIZE), np.float32)
-            output[:, 0] = 1.0
-            return output
-
-    result = Pipeline(Blind(), reviewer=Reviewer(made(), "", 0.5)).process(assembled)
+    result = Pipeline(Nothing(), reviewer=Reviewer(made(), "", 0.5)).process(assembled)
     assert result.confidence == 0.0
     assert Flag.REVIEW in result.flags
     assert result.confidence_reason == NO_CONTOURS

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,14 +12,7 @@ from inline.doctor.finding import Verdict, good, guarded, problem
 from inline.settings import load_settings
 from model.engines.self_test import Reference, self_test_images
 from model.weights import DEFAULT
-
-
-class Constant:
-    def __init__(self, name, value=1 / 3):
-        self.name, self.value = name, value
-
-    def infer(self, images):
-        return np.full((len(images), 3, 224, 224), self.value, np.float32)
+from tests.shapes import Constant
 
 
 @pytest.fixture

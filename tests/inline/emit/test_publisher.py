@@ -19,6 +19,7 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import publisher as publisher_module
 from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
+from tests.inline.conftest import wait_until
 
 
 @pytest.fixture
@@ -33,13 +34,6 @@ def result():
         labels=np.zeros((8, 8), np.uint8),
         contours=None,
     )
-
-
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def becomes(publisher, *, subscribed):
@@ -203,7 +197,7 @@ def test_connections_beyond_the_limit_are_ended_and_subscribers_stay(
     subscriber = subscribe(publisher.address)
     assert becomes(publisher, subscribed=True)
     silent = [connected() for _ in range(7)]
-    wait_for(lambda: len(publisher._open) == 8)
+    wait_until(lambda: len(publisher._open) == 8)
     for _ in range(3):
         with connected() as further:
             assert ended(further)
@@ -216,9 +210,9 @@ def test_connections_beyond_the_limit_are_ended_and_subscribers_stay(
         with pytest.raises(BlockingIOError):
             each.recv(1)
         each.close()
-    wait_for(lambda: len(caplog.records) == 2)
+    wait_until(lambda: len(caplog.records) == 2)
     later = subscribe(publisher.address)
-    wait_for(lambda: len(publisher._open) == 2)
+    wait_until(lambda: len(publisher._open) == 2)
     later.close(linger=0)
     subscriber.close(linger=0)
     publisher.close()
@@ -248,9 +242,9 @@ def test_half_of_the_descriptors_are_left_to_others(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (60, 60))
     publisher = Publisher("tcp://127.0.0.1:*")
     subscribers = [subscribe(publisher.address) for _ in range(40)]
-    wait_for(lambda: len(publisher._open) >= 30)
+    wait_until(lambda: len(publisher._open) >= 30)
     assert publisher.subscribed
-    wait_for(lambda: publisher._full)
+    wait_until(lambda: publisher._full)
     for each in subscribers:
         each.close(linger=0)
     publisher.close()
@@ -261,7 +255,7 @@ def test_connections_that_end_are_not_counted():
     address = "127.0.0.1", int(publisher.address.rpartition(":")[2])
     for _ in range(600):
         assert not refuses(address)
-    wait_for(lambda: not publisher._open)
+    wait_until(lambda: not publisher._open)
     publisher.close()
 
 

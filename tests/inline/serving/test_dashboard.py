@@ -22,6 +22,7 @@ from inline.serving.health import Checkup
 from inline.serving.metrics import Metrics
 from inline.serving.supervision import supervision
 from inline.settings import MonitorSettings
+from tests.inline.conftest import wait_until
 
 DOCS = Path(__file__).parents[3] / "docs"
 TOKEN = "0123456789abcdef"
@@ -78,13 +79,6 @@ def values(address, query):
     return [value for value in found if math.isfinite(value)]
 
 
-def until(condition, timeout=60):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.3)
-
-
 def is_up(address):
     try:
         return [each["health"] for each in ask(address, "targets")["activeTargets"]] == ["up"]
@@ -108,7 +102,7 @@ def prometheus(target, folder):
     command = [PROMETHEUS, *files, f"--web.listen-address={address}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: is_up(address))
+            wait_until(lambda: is_up(address))
             yield address
         finally:
             process.terminate()
@@ -131,9 +125,9 @@ def test_every_query_returns_data_in_a_real_prometheus(serving, examination, tmp
             time.sleep(0.7)
         # No slice is late here.
         asked = [query for query in queries() if "latecomer_seconds" not in query]
-        until(lambda: all(values(address, query) for query in asked))
+        wait_until(lambda: all(values(address, query) for query in asked))
         # The last scrape may be older than the last result.
-        until(lambda: values(address, "myostream_images_received_total") == [3.0 * len(images)])
-        until(lambda: values(address, "myostream_images_returned_total") == [3.0 * len(images)])
+        wait_until(lambda: values(address, "myostream_images_received_total") == [3.0 * len(images)])
+        wait_until(lambda: values(address, "myostream_images_returned_total") == [3.0 * len(images)])
         assert values(address, "myostream_images_lost_total") == [0.0]
-        until(lambda: values(address, "sum(myostream_results_total)") == [12.0])
+        wait_until(lambda: values(address, "sum(myostream_results_total)") == [12.0])

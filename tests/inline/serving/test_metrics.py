@@ -22,6 +22,7 @@ from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
 from tests.inline.conftest import wait_until
 from tests.inline.serving.gated import Gated
+from tests.shapes import Raising
 
 
 def read(metrics):
@@ -150,13 +151,6 @@ def test_connections_with_the_same_name_are_counted_apart(metrics):
     assert read(metrics)["myostream_images_in_transit",] == 2
 
 
-class Failing:
-    name = "failing"
-
-    def infer(self, images):
-        raise RuntimeError("out of memory")
-
-
 class Taking(Observer):
     """Takes late results."""
 
@@ -206,19 +200,19 @@ def test_an_engine_that_is_replaced_is_counted_and_the_next_is_in_use(
     metrics, serving, examination, ring_engine
 ):
     _, header, images = examination
-    engine = FallbackEngine([("failing", Failing), ("ring", lambda: ring_engine)])
+    engine = FallbackEngine([("raising", Raising), ("ring", lambda: ring_engine)])
     with serving(engine, observers=Observers(metrics)) as server:
         metrics._checkup.server = server
-        assert read(metrics)["myostream_engine_in_use", "failing"] == 1
+        assert read(metrics)["myostream_engine_in_use", "raising"] == 1
         exchange(server.address, header, images)
         found = until(metrics, "myostream_engine_replacements_total", 1)
     assert found["myostream_engine_in_use", "ring"] == 1
-    assert ("myostream_engine_in_use", "failing") not in found
+    assert ("myostream_engine_in_use", "raising") not in found
 
 
 def test_values_of_a_result_that_states_an_error_are_counted_as_one(metrics, serving, examination):
     _, header, images = examination
-    with serving(Failing(), observers=Observers(metrics)) as server:
+    with serving(Raising(RuntimeError("out of memory")), observers=Observers(metrics)) as server:
         exchange(server.address, header, images)
         found = until(metrics, "myostream_result_errors_total", 4)
     assert found["myostream_flags_total", Flag.PROCESSING_ERROR.value] == 4

@@ -26,6 +26,7 @@ from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference
+from tests import shapes
 from tests.inline.conftest import wait_until
 from tests.inline.serving.gated import Gated
 
@@ -177,7 +178,7 @@ def test_no_thread_holds_the_engine_once_it_is_closed(slices):
     """One that did would destroy it while the interpreter ends, and the process would abort."""
     for work in (0, 1):
         before = set(threading.enumerate())
-        engine = Slow(Ring(), 0.0)
+        engine = Slow(shapes.Constant(), 0.0)
         gone = weakref.ref(engine)
         scheduler, collector = Scheduler(Pipeline(engine), 2, 20_000.0), Collector()
         for each in slices[:work]:
@@ -188,13 +189,6 @@ def test_no_thread_holds_the_engine_once_it_is_closed(slices):
         del engine, scheduler
         gc.collect()
         assert work or gone() is None
-
-
-class Ring:
-    name = "ring"
-
-    def infer(self, images):
-        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
 
 
 class Hanging:
@@ -359,18 +353,10 @@ class Faulty:
         return np.roll(output, 60, axis=2) if self.fault == "wrong" else output
 
 
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def faulty(ring_engine):
     """An engine that can get a fault, and a function for the chain that it is the first of."""
-    engine, clock = Faulty(ring_engine), Clock()
+    engine, clock = Faulty(ring_engine), shapes.Clock()
     images = np.zeros((2, 224, 224), np.float32)
 
     def chain(*others):
@@ -775,12 +761,6 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
                 raise error
             yield from super().stages(progress)
 
-    class Engine:
-        name = "raising"
-
-        def infer(self, images):
-            raise error
-
     first = now(slices[0])
     scheduler, collector = Scheduler(Raising(ring_engine), 2, 60_000.0), Collector()
     scheduler.submit(first, collector)
@@ -790,7 +770,7 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
     collector.wait(results=2)
     assert collector.results[1].contours is not None
     scheduler.close()
-    scheduler, collector = run(Engine(), slices[:2])
+    scheduler, collector = run(shapes.Raising(error), slices[:2])
     scheduler.close()
     assert all(type(error).__name__ in each.error and each.map is not None for each in collector.results)
 

@@ -39,7 +39,9 @@ from inline.serving.server import Server, check_address
 from inline.settings import load_settings
 from model.relaxometry.t2prep import t2_map
 from tests.inline.conftest import wait_until
+from tests.inline.serving.gated import Gated
 from tests.inline.serving.messages import of, originals, read_all, talk, texts
+from tests.shapes import Raising
 
 
 def test_images_come_back_bit_exact_with_maps_contours_and_values(serving, examination):
@@ -263,22 +265,9 @@ def test_without_descriptors_accepting_pauses_and_is_logged_once(serving, examin
     assert caplog.text.count("accepted again") == 1
 
 
-class Blocked:
-    """An engine that returns only when it is let go."""
-
-    name = "blocked"
-
-    def __init__(self, engine):
-        self.engine, self.go = engine, threading.Event()
-
-    def infer(self, images):
-        self.go.wait(timeout=60)
-        return self.engine.infer(images)
-
-
 def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, examination, caplog):
     _, header, images = examination
-    blocked = Blocked(ring_engine)
+    blocked = Gated(ring_engine)
     with (
         serving(blocked, assembly={"corrected_wait_s": 0}) as server,
         socket.create_connection(server.address, timeout=30) as connection,
@@ -293,7 +282,7 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
         server.stop()
         while not isinstance(messages[-1], Text):
             messages += decoder.receive(connection.recv(1 << 16))
-        blocked.go.set()
+        blocked.open.set()
         messages += read_all(connection, decoder)
     text = next(each.text for each in messages if isinstance(each, Text))
     found = re.match(
@@ -317,7 +306,7 @@ def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shorte
     """Four clients that read nothing, and one whose slices hang."""
     _, header, images = examination
     big = Image.from_pixels(np.zeros((1, 1, 512, 512), np.float32), ImageHeader(field_of_view=(512, 512, 8)))
-    blocked = Blocked(ring_engine)
+    blocked = Gated(ring_engine)
     opening = encode(ConfigFile("mapping")) + encode(Header(header))
     monkeypatch.setattr(signals, "_SAME_REQUEST_S", 0.0)
     # Without the second stop, the test would run into its own limit of time.
@@ -338,7 +327,7 @@ def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shorte
             server.stop()
         messages += read_all(hanging, decoder)
         wait_until(lambda: not server._sessions)
-        blocked.go.set()
+        blocked.open.set()
     assert any("4 slices were not finished when the server stopped" in text for text in texts(messages))
     assert messages[-1] == Close()
     assert "4 connections are cut off" in caplog.text or "5 connections are cut off" in caplog.text
@@ -613,16 +602,9 @@ def test_a_factor_on_t1_is_that_of_the_settings(serving, examination):
         assert any("1.0365" in note for note in after["notes"]) == (factor != 1.0)
 
 
-class BrokenEngine:
-    name = "broken"
-
-    def infer(self, images):
-        raise RuntimeError("no such kernel")
-
-
 def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
     _, header, images = examination
-    with serving(engine=BrokenEngine()) as server:
+    with serving(engine=Raising()) as server:
         result = exchange(server.address, header, images)
     assert Counter(originals(result.images)) == Counter(images)
     assert all("no such kernel" in text for text in result.texts[:-1])
@@ -773,7 +755,7 @@ def test_any_image_comes_back_bit_exact(data, any_server):
 
 @pytest.fixture(scope="module")
 def any_server():
-    scheduler = Scheduler(Pipeline(BrokenEngine()), 2, 2000.0)
+    scheduler = Scheduler(Pipeline(Raising()), 2, 2000.0)
     server = Server(scheduler, load_settings(server={"port": 0}))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()

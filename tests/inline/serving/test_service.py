@@ -15,6 +15,7 @@ from inline.pipeline import Pipeline
 from inline.serving.service import service
 from inline.settings import load_settings
 from model.engines.fallback import FallbackEngine
+from tests.shapes import Raising
 
 
 @pytest.fixture
@@ -55,14 +56,8 @@ def test_an_address_that_is_taken_ends_a_server_and_not_a_module(engine, caplog)
 
 
 def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeypatch):
-    class Broken:
-        name = "broken"
-
-        def infer(self, images):
-            raise RuntimeError("no such kernel")
-
     monkeypatch.setattr(
-        engine_selection, "make_engine", lambda settings, **_kwargs: FallbackEngine([("broken", Broken)])
+        engine_selection, "make_engine", lambda settings, **_kwargs: FallbackEngine([("broken", Raising)])
     )
     before = set(threading.enumerate())
     with pytest.raises(ConfigurationError, match="no such kernel"), service(load_settings()):

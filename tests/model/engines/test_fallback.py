@@ -3,23 +3,9 @@ import pytest
 
 from model.engines.fallback import FallbackEngine, NoEngineError
 from model.engines.self_test import Reference
+from tests.shapes import Clock, Constant, Raising
 
 IMAGES = np.zeros((2, 224, 224), np.float32)
-
-
-class Constant:
-    def __init__(self, name, value=0.5, shape=(2, 3, 224, 224)):
-        self.name, self._value, self._shape = name, value, shape
-
-    def infer(self, images):
-        return np.full(self._shape, self._value, np.float32)
-
-
-class Raising:
-    name = "raising"
-
-    def infer(self, images):
-        raise RuntimeError("out of memory")
 
 
 def unloadable():
@@ -36,9 +22,9 @@ def test_the_first_that_works_is_used():
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (Raising, "out of memory"),
+        (Raising, "no such kernel"),
         (lambda: Constant("nan", np.nan), "not finite"),
-        (lambda: Constant("small", shape=(2, 3, 10, 10)), "of shape"),
+        (lambda: Constant("small", size=10), "of shape"),
         (unloadable, "no such library"),
     ],
 )
@@ -81,14 +67,6 @@ def test_giving_up_twice_skips_no_engine():
 
 
 # Verification against stored output.
-
-
-class Clock:
-    def __init__(self):
-        self.now = 5000.0
-
-    def __call__(self):
-        return self.now
 
 
 PIXELS = 64
@@ -146,7 +124,7 @@ def verified(reference):
     """The fallback of some engines (two by default), the engines, and its clock."""
 
     def make(*engines, **more):
-        clock = Clock()
+        clock = Clock(5000.0)
         engines = engines or (Ring("first"), Ring("second"))
         makers = [(each.name, lambda each=each: each) for each in engines]
         return FallbackEngine(makers, reference, clock, **more), *engines, clock
@@ -311,7 +289,7 @@ def test_all_engines_wrong_at_the_start_is_an_error(reference):
 
 def test_an_engine_that_fails_while_none_of_the_rest_loads_is_not_trusted(verified, reference):
     first = Ring("first")
-    fallback = FallbackEngine([("first", lambda: first), ("none", unloadable)], reference, Clock())
+    fallback = FallbackEngine([("first", lambda: first), ("none", unloadable)], reference, Clock(5000.0))
     first.fault = raises
     with pytest.raises(NoEngineError, match="no such library"):
         fallback.infer(slices(1))
