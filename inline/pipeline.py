@@ -60,6 +60,10 @@ from model.relaxometry.t2prep import t2_map
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
+_NO_USUAL_HEART: Final = (
+    "The slice does not lie in the short axis of a usual heart, and no trusted insertion points show its "
+    "septum: no septum and no segments. The setting regions.septum_degrees states its direction."
+)
 
 
 class Stage(StrEnum):
@@ -360,8 +364,10 @@ class Pipeline:
                 *(each for each in (note, left_out) if each),
                 *(sentence for _, sentence in findings if sentence),
             ]
-            if not assembled.geometry.oriented and reference is None:
+            if reference is None and not assembled.geometry.oriented:
                 notes.append(_NO_DIRECTIONS)
+            elif reference is None and contours is not None:
+                notes.append(_NO_USUAL_HEART)
             if points_note:
                 notes.append(points_note)
             if named_otherwise := level_note(level_source):

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.contouring.slice_level import in_short_axis
 from inline.data.geometry import SliceGeometry
 from inline.data.results import AngularReference, Contours, Insertions
 
@@ -21,8 +22,6 @@ RIGHT_ANTERIOR: Final = np.array([-1.0, -1.0, 0.0]) / math.sqrt(2.0)
 """Direction from the left to the right ventricle in patient coordinates (LPS): the usual septum."""
 _UPPER_FRONT: Final = np.array([0.0, -0.5, 1.0])
 """Side of the anterior wall, where the plane leaves two choices."""
-_SHORTEST: Final = 0.35
-"""Shortest usable projection of right-anterior on the slice."""
 _NOT_USED: Final = (
     "Septum and segments do not follow the insertion points of the right ventricle: {}. There is no "
     "mid-septal value."
@@ -39,7 +38,8 @@ def slice_reference(
 ) -> tuple[AngularReference | None, str]:
     """Return the reference of a slice from the best source, and a note on it.
 
-    In this order: the user's statement; the insertion points; a usual heart.
+    In this order: the user's statement; the insertion points; a usual heart. A slice outside the short axis
+    of a usual heart, as of a mirrored heart, has the first two alone.
 
     Args:
         geometry: of the image.
@@ -47,11 +47,9 @@ def slice_reference(
         contours: likewise; None where there are none.
         stated: direction of the middle of the septum, as of :func:`angular_reference`.
     """
-    reference = angular_reference(geometry, stated)
     if stated is not None or contours is None:
-        return reference, ""
-    width, height = geometry.spacing
-    return insertion_reference(insertions, contours, reference, height / width)
+        return angular_reference(geometry, stated), ""
+    return insertion_reference(insertions, contours, geometry)
 
 
 def angular_reference(
@@ -65,37 +63,44 @@ def angular_reference(
             the right of the image; None to take it from the geometry.
 
     Returns:
-        None where neither is available: the slice faces right-anterior, which is no usual short axis, or its
+        None where neither is available: the slice does not lie in the short axis of a usual heart, or its
             directions are not known.
     """
-    row, column = np.asarray(geometry.row_direction), np.asarray(geometry.column_direction)
-    normal = geometry.normal
-
-    def in_plane(direction: FloatArray) -> FloatArray:
-        return np.array([direction @ row, direction @ column])
-
-    septum = in_plane(RIGHT_ANTERIOR)
     if septum_degrees is None:
-        if not geometry.oriented or float(np.linalg.norm(septum)) < _SHORTEST:
+        if not geometry.oriented or not in_short_axis(geometry):
             return None
+        septum = _in_plane(RIGHT_ANTERIOR, geometry)
         source = "usual heart (image geometry, right-anterior of the patient taken for the septum)"
     else:
         angle = math.radians(-septum_degrees)
         septum = np.array([math.cos(angle), math.sin(angle)])
         source = f"user (septum at {septum_degrees:g} degrees)"
-    # Of the two directions across the septum's, the anterior wall's points up and to the front.
-    across = np.array([-septum[1], septum[0]])
-    anterior = in_plane(_UPPER_FRONT)
-    if not np.isfinite(normal).all() or abs(float(across @ anterior)) < 1e-6:
-        turn = 1
-    else:
-        turn = 1 if float(across @ anterior) > 0 else -1
-    aspect = geometry.spacing[1] / geometry.spacing[0]
-    return AngularReference(math.atan2(septum[1], septum[0]), turn, source, aspect=aspect)
+    return AngularReference(
+        math.atan2(septum[1], septum[0]), _turn(septum, geometry), source, aspect=_aspect(geometry)
+    )
+
+
+def _in_plane(direction: FloatArray, geometry: SliceGeometry) -> FloatArray:
+    """Return a direction of the patient ``(3,)`` in the image, ``(x, y)``."""
+    return np.array([direction @ geometry.row_direction, direction @ geometry.column_direction])
+
+
+def _turn(septum: FloatArray, geometry: SliceGeometry) -> int:
+    """Return the turn of a reference whose septum lies in a direction of the image ``(x, y)``.
+
+    Of the two directions across it, the anterior wall's points up and to the front.
+    """
+    anterior = float(np.array([-septum[1], septum[0]]) @ _in_plane(_UPPER_FRONT, geometry))
+    return -1 if anterior < -1e-6 else 1
+
+
+def _aspect(geometry: SliceGeometry) -> float:
+    width, height = geometry.spacing
+    return height / width
 
 
 def insertion_reference(
-    insertions: Insertions, contours: Contours, usual: AngularReference | None, aspect: float = 1.0
+    insertions: Insertions, contours: Contours, geometry: SliceGeometry
 ) -> tuple[AngularReference | None, str]:
     """Return the reference from the insertion points, or else that of a usual heart, and a note on it.
 
@@ -107,13 +112,13 @@ def insertion_reference(
     Args:
         insertions: in pixels of the map.
         contours: likewise.
-        usual: from the slice's orientation; None where that is not known.
-        aspect: height of a pixel over its width.
+        geometry: of the image.
 
     Returns:
         The reference, None without either; the note is empty unless the network output has heat maps whose
             points are not used.
     """
+    usual, aspect = angular_reference(geometry), _aspect(geometry)
     anterior, inferior, objection = insertions.anterior, insertions.inferior, insertions.objection
     if anterior is not None and inferior is not None and not objection:
         square = (1.0, aspect)
@@ -128,10 +133,21 @@ def insertion_reference(
             abs(degrees),
             aspect,
         )
-        if usual is None or reference.agrees(usual):
+        if _allowed(reference, usual, geometry):
             return reference, ""
         objection = "they contradict the image directions"
     return usual, _NOT_USED.format(objection) if objection else ""
+
+
+def _allowed(reference: AngularReference, usual: AngularReference | None, geometry: SliceGeometry) -> bool:
+    """Return whether the image directions allow the reference from the insertion points.
+
+    A heart that is not usual, as a mirrored one, has its anterior wall up and to the front all the same.
+    """
+    if usual is not None:
+        return reference.agrees(usual)
+    septum = np.array([math.cos(reference.septum), math.sin(reference.septum)])
+    return not geometry.oriented or reference.turn == _turn(septum, geometry)
 
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:

@@ -137,6 +137,11 @@ class _Study:
         return {level for words in self.by_word.values() for level in words}
 
 
+def in_short_axis(geometry: SliceGeometry) -> bool:
+    """Return whether a slice lies in the short axis of a usual heart."""
+    return abs(float(geometry.normal @ TO_APEX)) >= _SHORT_AXIS
+
+
 def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -> tuple[SliceLevel, str]:
     if place.identity.slice_index in stated:
         return stated[place.identity.slice_index], "user"
@@ -155,7 +160,7 @@ def _named(place: SlicePlace, study: _Study) -> tuple[SliceLevel | None, bool]:
     the study names no level where its slices lie too far apart for one: each description may have it.
     """
     own, geometry = _word(place.identity.description), study.placed.get(place)
-    if own is None or geometry is None or not _in_short_axis(geometry):
+    if own is None or geometry is None or not in_short_axis(geometry):
         return own, False
     axis = geometry.normal * np.sign(geometry.normal @ TO_APEX)
     ends = {}
@@ -177,16 +182,12 @@ def _word(description: str) -> SliceLevel | None:
     return named[0] if len(named) == 1 else None
 
 
-def _in_short_axis(geometry: SliceGeometry) -> bool:
-    return abs(float(geometry.normal @ TO_APEX)) >= _SHORT_AXIS
-
-
 def _measured(place: SlicePlace, study: _Study) -> tuple[SliceLevel, str]:
     """Return the level by counter or position, and its source."""
     identity, geometry = place.identity, place.geometry
     if geometry is None:
         return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
-    if not _in_short_axis(geometry):
+    if not in_short_axis(geometry):
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     count, index = place.slice_count, identity.slice_index - place.first_slice
     counted = count is not None and count >= 2 and 0 <= index < count

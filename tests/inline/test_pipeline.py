@@ -227,6 +227,27 @@ def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
     assert Flag.CONTRADICTORY_GEOMETRY not in aside.flags
 
 
+def test_a_mirrored_heart_has_a_septum_by_insertion_points_alone(slices, ring_engine):
+    geometry = slices[0].geometry
+    row, column = (
+        np.array(each) * (-1.0, 1.0, 1.0) for each in (geometry.row_direction, geometry.column_direction)
+    )
+    mirrored = replace(
+        slices[0], geometry=replace(geometry, row_direction=tuple(row), column_direction=tuple(column))
+    )
+    shown = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR)).process(mirrored)
+    assert shown.angular_reference == "RV insertion points"
+    assert Flag.CONTRADICTORY_GEOMETRY not in shown.flags
+    usual = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR)).process(slices[0])
+    assert shown.regions[:3] == usual.regions[:3]
+    for engine, flagged in ((ring_engine, False), (HeatEngine(ring_engine, INFERIOR, ANTERIOR), True)):
+        found = Pipeline(engine).process(mirrored)
+        assert [each.name for each in found.regions] == ["global"]
+        assert found.angular_reference == "none"
+        assert "regions.septum_degrees" in other_notes(found)[0]
+        assert (Flag.CONTRADICTORY_GEOMETRY in found.flags) is flagged
+
+
 def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, ring_engine):
     regions = Settings(regions={"septum_degrees": 90.0})
     stated = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), regions).process(slices[0])

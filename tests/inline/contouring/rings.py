@@ -10,6 +10,7 @@ from tests.shapes import circle
 SHAPE = (120, 120)
 TO_APEX = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
 RING = Contours(circle(20, 60.0), circle(30, 60.0))
+UNORIENTED = SliceGeometry.unoriented((1.5, 1.5), SHAPE)
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
 
 

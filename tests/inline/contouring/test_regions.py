@@ -28,6 +28,7 @@ from tests.inline.contouring.rings import (
     RING,
     ROWS,
     SHAPE,
+    UNORIENTED,
     by_name,
     points_at,
     ring_map,
@@ -266,7 +267,7 @@ def test_distances_against_circles():
 
 @pytest.mark.parametrize("width", [90, 120])
 def test_mid_septum_is_the_middle_of_the_septum_and_of_the_wall(width):
-    reference, _ = insertion_reference(points_at(180 - width / 2, 180 + width / 2), RING, None)
+    reference, _ = insertion_reference(points_at(180 - width / 2, 180 + width / 2), RING, UNORIENTED)
     radius = by_name(measure(ring_map(np.hypot(COLUMNS - 60.0, ROWS - 60.0)), RING, None, reference))
     # A wall from 20 to 30 pixels: half of it is from 22.5 to 27.5.
     middle = radius["mid-septum"]
@@ -280,6 +281,6 @@ def test_mid_septum_is_the_middle_of_the_septum_and_of_the_wall(width):
 
 
 def test_a_larger_inset_holds_for_mid_septum_too():
-    reference, _ = insertion_reference(points_at(120, 240), RING, None)
+    reference, _ = insertion_reference(points_at(120, 240), RING, UNORIENTED)
     narrow = by_name(measure(ring_map(COLUMNS), RING, None, reference, inset=0.4))["mid-septum"]
     assert narrow.pixels == pytest.approx(np.radians(60) * (26**2 - 24**2) / 2, rel=0.05)

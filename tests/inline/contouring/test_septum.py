@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inline.contouring.regions import measure
-from inline.contouring.septum import angular_reference, insertion_reference
+from inline.contouring.septum import angular_reference, insertion_reference, slice_reference
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
 from tests.inline.contouring.rings import (
@@ -16,6 +16,8 @@ from tests.inline.contouring.rings import (
     RING,
     ROWS,
     SHAPE,
+    TO_APEX,
+    UNORIENTED,
     by_name,
     points_at,
     ring_map,
@@ -119,7 +121,7 @@ def test_segments_follow_the_insertion_points_however_the_image_is_turned(
     level, sectors, width, turned, mirrored
 ):
     reference, note = insertion_reference(
-        points_at(180 - width / 2, 180 + width / 2, turned, mirrored), RING, None
+        points_at(180 - width / 2, 180 + width / 2, turned, mirrored), RING, UNORIENTED
     )
     assert (reference.source, note) == ("RV insertion points", "")
     regions = measure(ring_map(painted(sectors, turned, mirrored)), RING, level, reference)
@@ -134,7 +136,7 @@ def test_segments_follow_the_insertion_points_however_the_image_is_turned(
 def test_the_septum_is_the_arc_between_the_points(anterior, inferior):
     degrees = np.degrees(np.arctan2(-(ROWS - 60.0), COLUMNS - 60.0)) % 360.0
     between = (degrees > anterior) & (degrees < inferior)
-    reference, _ = insertion_reference(points_at(anterior, inferior), RING, None)
+    reference, _ = insertion_reference(points_at(anterior, inferior), RING, UNORIENTED)
     for level in SliceLevel:
         septum = by_name(measure(ring_map(100.0 * between), RING, level, reference))["septum"]
         assert septum.mean > 99.0
@@ -143,29 +145,31 @@ def test_the_septum_is_the_arc_between_the_points(anterior, inferior):
 
 
 def test_an_error_of_one_point_turns_the_segments_by_half_of_it():
-    right, wrong = (insertion_reference(points_at(120 + by, 240), RING, None)[0] for by in (0, 20))
+    right, wrong = (insertion_reference(points_at(120 + by, 240), RING, UNORIENTED)[0] for by in (0, 20))
     assert np.degrees(right.septum - wrong.septum) == pytest.approx(10.0, abs=1e-6)
 
 
 def test_the_usual_heart_is_kept_where_the_points_are_none_or_contradict_it():
     usual = angular_reference(usual_short_axis())
     assert "usual heart" in usual.source
-    kept, note = insertion_reference(Insertions(), RING, usual)
+    kept, note = insertion_reference(Insertions(), RING, usual_short_axis())
     assert (kept, note) == (usual, "")
     objected = points_at(120, 240)
-    kept, note = insertion_reference(Insertions(objected.anterior, None, "not found"), RING, usual)
-    assert kept is usual
+    kept, note = insertion_reference(
+        Insertions(objected.anterior, None, "not found"), RING, usual_short_axis()
+    )
+    assert kept == usual
     assert "insertion points of the right ventricle: not found. There is no mid-septal" in note
     for points in (points_at(240, 120), points_at(60, -60, mirrored=False), points_at(-60, 60)):
-        kept, note = insertion_reference(points, RING, usual)
-        assert kept is usual
+        kept, note = insertion_reference(points, RING, usual_short_axis())
+        assert kept == usual
         assert "contradict the image directions" in note
-    used, note = insertion_reference(objected, RING, usual)
+    used, note = insertion_reference(objected, RING, usual_short_axis())
     assert (used.source, note) == ("RV insertion points", "")
     assert np.degrees(used.septum) % 360 == pytest.approx(180.0)
     assert used.turn == usual.turn
     assert used.width == pytest.approx(120.0)
-    assert insertion_reference(Insertions(objection="not found"), RING, None)[0] is None
+    assert insertion_reference(Insertions(objection="not found"), RING, UNORIENTED)[0] is None
 
 
 def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
@@ -178,7 +182,7 @@ def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
         for degrees in (240.0, 150.0)
     )
     points = Insertions(*(InsertionPoint(*place, 0.9) for place in (anterior, inferior)))
-    reference, _ = insertion_reference(points, contours, None, aspect)
+    reference, _ = insertion_reference(points, contours, SliceGeometry.unoriented((0.5, 0.5 * aspect), SHAPE))
     assert reference.width == pytest.approx(90.0)
     assert np.degrees(reference.septum) % 360.0 == pytest.approx(195.0)
     regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[3:]
@@ -190,8 +194,58 @@ def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
 
 
 def test_without_trusted_insertion_points_there_is_no_mid_septum():
-    usual = angular_reference(usual_short_axis())
     points = replace(points_at(120, 240), objection="not at the angle of a septum")
-    reference, note = insertion_reference(points, RING, usual)
+    reference, note = insertion_reference(points, RING, usual_short_axis())
     assert "There is no mid-septal value." in note
     assert "mid-septum" not in by_name(measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference))
+
+
+def mirrored_heart(turned=0):
+    """A short axis of a heart mirrored from left to right, which looks like a usual one, its image turned."""
+    usual, angle = usual_short_axis(), np.radians(turned)
+    row, column = (
+        np.array(each) * (-1.0, 1.0, 1.0) for each in (usual.row_direction, usual.column_direction)
+    )
+    right, down = row * np.cos(angle) - column * np.sin(angle), row * np.sin(angle) + column * np.cos(angle)
+    return replace(usual, row_direction=tuple(right), column_direction=tuple(down))
+
+
+@pytest.mark.parametrize("turned", [0, 40, -90])
+@pytest.mark.parametrize("width", [90, 130, 150])
+def test_the_septum_of_a_mirrored_heart_follows_the_insertion_points(turned, width):
+    points = points_at(180 - width / 2, 180 + width / 2, turned)
+    reference, note = slice_reference(mirrored_heart(turned), points, RING)
+    assert (reference.source, note) == ("RV insertion points", "")
+    image = ring_map(painted(SECTORS, turned, mirrored=False))
+    segments_found = measure(image, RING, SliceLevel.MID, reference)[3:]
+    assert [each.median for each in segments_found] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        Insertions(),
+        replace(points_at(120, 240), objection="not at the angle of a septum"),
+        points_at(240, 120),  # the anterior point below and behind
+    ],
+)
+def test_a_mirrored_heart_has_no_septum_without_trusted_points(points):
+    """The usual heart's septum lies at its anterior wall."""
+    reference, _ = slice_reference(mirrored_heart(), points, RING)
+    assert reference is None
+    assert [each.name for each in measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference)] == ["global"]
+    stated, note = slice_reference(mirrored_heart(), points, RING, 180.0)
+    assert (note, np.degrees(stated.septum) % 360.0) == ("", pytest.approx(180.0))
+
+
+def test_hearts_whose_axis_is_40_degrees_from_the_usual_one_keep_the_usual_septum():
+    usual = usual_short_axis()
+    row, column = np.array(usual.row_direction), np.array(usual.column_direction)
+    cosine, sine = np.cos(np.radians(40.0)), np.sin(np.radians(40.0))
+    for tilt in (-1.0, 1.0):
+        of_row = replace(usual, row_direction=tuple(row * cosine + tilt * sine * TO_APEX))
+        of_column = replace(usual, column_direction=tuple(column * cosine + tilt * sine * TO_APEX))
+        for geometry in (of_row, of_column):
+            for points in (Insertions(objection="not found"), points_at(240, 120)):
+                reference, _ = slice_reference(geometry, points, RING)
+                assert "usual heart" in reference.source
