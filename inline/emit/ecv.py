@@ -12,7 +12,7 @@ from inline.data.geometry import SliceGeometry
 from inline.data.series import SeriesIdentity
 from inline.emit.mrd import common_attributes, json_text, quantitative, result_image, roi_attributes
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.record import ECV_ATTRIBUTE, ecv_record
+from inline.emit.record import ECV_ATTRIBUTE, ecv_record, ecv_region_record
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -118,12 +118,12 @@ def _placed(template: ImageHeader, geometry: SliceGeometry) -> ImageHeader:
 
 def _comment(result: EcvResult) -> str:
     """Return one line for the person at the console."""
-    ring = result.regions[0] if result.regions else None
-    if ring is None or ring.partition_coefficient is None:
+    ring = ecv_region_record(result.regions[0]) if result.regions else None
+    if ring is None or ring["partition_coefficient"] is None:
         text = "ECV myostream: no values"
-    elif ring.median is not None:
-        text = f"ECV myostream {ring.median:.1f} % [{ring.q1:.1f}-{ring.q3:.1f}]"
+    elif ring["median"] is not None:
+        text = f"ECV myostream {ring['median']:.1f} % [{ring['q1']:.1f}-{ring['q3']:.1f}]"
     else:
-        text = f"partition coefficient myostream {ring.partition_coefficient:.3f}"
+        text = f"partition coefficient myostream {ring['partition_coefficient']:.3f}"
     reasons = ", ".join(result.flags)
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"

@@ -20,7 +20,7 @@ from inline.data.results import RESULT_ATTRIBUTE, Contours, SliceResult
 from inline.data.series import DIGITS, Quantity
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw, draw_uncertainty
-from inline.emit.record import slice_record
+from inline.emit.record import region_record, slice_record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -200,14 +200,14 @@ def _comment(result: SliceResult) -> str:
     kind = " ".join(filter(None, (result.quantity, result.enhancement, "myostream")))
     if result.quantity is Quantity.T1 and result.t1_scale != 1.0:
         kind += f" x {result.t1_scale:g}"
-    ring = result.regions[0] if result.regions else None
+    ring = region_record(result.regions[0]) if result.regions else None
     if ring is None:
         text = f"{kind}: no contour"
-    elif ring.median is None:
+    elif ring["median"] is None:
         text = f"{kind}: no values"
     else:
         digits = DIGITS[result.quantity]
-        text = f"{kind} {ring.median:.{digits}f} ms [{ring.q1:.{digits}f}-{ring.q3:.{digits}f}]"
+        text = f"{kind} {ring['median']:.{digits}f} ms [{ring['q1']:.{digits}f}-{ring['q3']:.{digits}f}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 

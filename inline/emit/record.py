@@ -61,7 +61,7 @@ def slice_record(result: SliceResult) -> Record:
         "insertions": {
             name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
         },
-        "regions": [_region(region) for region in result.regions],
+        "regions": [region_record(region) for region in result.regions],
         "region_inset": json_number(result.inset, 4),
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
@@ -122,9 +122,10 @@ def _in_patient(points: NDArray[np.float64], geometry: SliceGeometry) -> list[li
     return coordinates
 
 
-def _region(region: RegionValues) -> dict[str, Any]:
+def region_record(region: RegionValues) -> Record:
+    """Return the values of a region of a slice; every output prints these, so that all round alike."""
     values = {name: json_number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
-    return {"name": region.name, **values, "pixels": region.pixels, "z_score": json_number(region.z_score, 2)}
+    return {"name": region.name, **values, "pixels": region.pixels, "z_score": json_number(region.z_score, 4)}
 
 
 def _blood(blood: BloodT1 | None) -> dict[str, Any] | None:
@@ -154,7 +155,7 @@ def ecv_record(result: EcvResult) -> Record:
         "haematocrit_source": haematocrit.source.value if haematocrit else None,
         "native_blood_t1": _blood(result.native_blood),
         "post_contrast_blood_t1": _blood(result.post_blood),
-        "regions": [_ecv_region(region) for region in result.regions],
+        "regions": [ecv_region_record(region) for region in result.regions],
         "masked_pixels": result.masked,
         "registration": {
             "x_mm": json_number(registration.x_mm, 2),
@@ -179,10 +180,11 @@ def _acquisition(identity: SeriesIdentity | None) -> dict[str, Any] | None:
     return {name: getattr(identity, name) for name in names}
 
 
-def _ecv_region(region: EcvRegion) -> dict[str, Any]:
+def ecv_region_record(region: EcvRegion) -> Record:
+    """Return likewise those of a region of ECV."""
     fractions = ("partition_coefficient", "partition_standard_error")
     return {
-        **_region(region),
+        **region_record(region),
         "standard_error": json_number(region.standard_error, 3),
         **{name: json_number(getattr(region, name), 5) for name in fractions},
     }

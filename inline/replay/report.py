@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
         level=_level(record),
         geometry=placed if Flag.NO_ORIENTATION not in flags else None,
         section=section,
-        regions=tuple(_region(each, "median") for each in record["regions"]),
+        regions=tuple(RegionValue.of_record(each) for each in record["regions"]),
         flags=tuple(flags),
         notes=tuple(record["notes"]),
         error=record["error"],
@@ -123,7 +123,7 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
         level=_level(record),
         geometry=placed,
         section=section,
-        regions=tuple(_region(each, named) for each in record["regions"]),
+        regions=tuple(RegionValue.of_record(each, named) for each in record["regions"]),
         flags=tuple(record["flags"]),
         notes=tuple(record["notes"]),
         error=record["error"],
@@ -212,9 +212,3 @@ def _rois(image: Image) -> Contours | None:
         except (KeyError, ValueError):
             return None
     return Contours(**found)
-
-
-def _region(region: dict[str, Any], value: str) -> RegionValue:
-    """Return a region of a record; ``value`` is the key of its value."""
-    spread = region["sd"] if value == "median" else None
-    return RegionValue(region["name"], region[value], spread, region["pixels"], region["z_score"])

@@ -15,6 +15,7 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel, SliceResult
 from inline.data.series import DIGITS, Enhancement, Quantity, SeriesIdentity
 from inline.data.time_stamps import unwrapped
+from inline.emit.record import Record, ecv_region_record, region_record
 
 HEART_MM: Final = 110.0
 """Side of the square about the contours that a report shows."""
@@ -68,6 +69,12 @@ class RegionValue:
     spread: float | None
     pixels: int
     z_score: float | None = None
+
+    @classmethod
+    def of_record(cls, region: Record, value: str = "median") -> Self:
+        """Return a region of a record; ``value`` is the key of its value."""
+        spread = region["sd"] if value == "median" else None
+        return cls(region["name"], region[value], spread, region["pixels"], region["z_score"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +156,7 @@ class ReportMap:
             level=result.level or SliceLevel.UNKNOWN,
             geometry=result.geometry.known,
             section=section,
-            regions=tuple(
-                RegionValue(each.name, each.median, each.sd, each.pixels, each.z_score)
-                for each in result.regions
-            ),
+            regions=tuple(RegionValue.of_record(region_record(each)) for each in result.regions),
             flags=tuple(result.flags),
             notes=result.notes,
             error=result.error,
@@ -174,12 +178,8 @@ class ReportMap:
         if values is not None and result.valid is not None:
             masked = np.where(result.valid, values, np.float32(np.nan))
             section = cut(masked, result.geometry.spacing, result.contours)
-        regions = tuple(
-            RegionValue(each.name, each.median, each.sd, each.pixels, each.z_score)
-            if known
-            else RegionValue(each.name, each.partition_coefficient, None, each.pixels)
-            for each in result.regions
-        )
+        value = "median" if known else "partition_coefficient"
+        regions = tuple(RegionValue.of_record(ecv_region_record(each), value) for each in result.regions)
         return cls(
             kind=Kind.ECV if known else Kind.PARTITION,
             identity=result.native,

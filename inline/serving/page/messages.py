@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.data.results import Contours, SliceLevel, SliceResult
 from inline.data.series import SeriesIdentity
-from inline.emit.record import json_number
+from inline.emit.record import Record, ecv_region_record, json_number, region_record
 from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS
 from inline.report.maps import Kind, slice_kind
 from inline.report.wording import importance, sentence
@@ -127,7 +127,7 @@ def slice_changes(result: SliceResult, *, texts: bool) -> dict[str, Any]:
     """Return the part of a slice's event that depends on its level; ``texts`` as of :func:`slice_message`."""
     return {
         "level": _level(result),
-        "regions": [_region(each, each.median, each.q1, each.q3, None) for each in result.regions],
+        "regions": [_region(region_record(each), "median", "") for each in result.regions],
         **_findings(result, texts=texts),
     }
 
@@ -135,14 +135,12 @@ def slice_changes(result: SliceResult, *, texts: bool) -> dict[str, Any]:
 def ecv_changes(result: EcvResult, *, texts: bool) -> dict[str, Any]:
     """Return the part of an ECV result's event that depends on its level; likewise."""
     found = _findings(result, texts=texts)
+    value = "median", "standard_error"
+    if result.haematocrit is None:
+        value = "partition_coefficient", "partition_standard_error"
     return {
         "level": _level(result),
-        "regions": [
-            _region(each, each.partition_coefficient, None, None, each.partition_standard_error)
-            if result.haematocrit is None
-            else _region(each, each.median, each.q1, each.q3, each.standard_error)
-            for each in result.regions
-        ],
+        "regions": [_region(ecv_region_record(each), *value) for each in result.regions],
         **found,
         "notes": [*found["notes"], *_provenance(result)],
     }
@@ -234,17 +232,16 @@ def _findings(result: SliceResult | EcvResult, *, texts: bool) -> dict[str, Any]
     }
 
 
-def _region(
-    region: RegionValues,
-    median: float | None,
-    q1: float | None,
-    q3: float | None,
-    error: float | None,
-) -> dict[str, Any]:
-    """Return a region; ``error`` is the standard error of its mean, None where it is not known."""
-    values = {"median": median, "q1": q1, "q3": q3, "error": error, "z_score": region.z_score}
-    numbers = {name: json_number(value, _DIGITS) for name, value in values.items()}
-    return {"name": region.name, "pixels": region.pixels, **numbers}
+def _region(region: Record, value: str, error: str) -> dict[str, Any]:
+    """Return a region of a record.
+
+    Args:
+        region: of a slice or of ECV.
+        value: key of its median.
+        error: key of the standard error of its mean, which a region of a slice does not have.
+    """
+    names = ("name", "pixels", "q1", "q3", "z_score")
+    return {**{name: region[name] for name in names}, "median": region[value], "error": region.get(error)}
 
 
 def _provenance(result: EcvResult) -> list[str]:

@@ -206,7 +206,7 @@ def test_a_reader_of_1_3_reads_what_is_sent_now():
         flags=(Flag.IMPLAUSIBLE_BLOOD,),
     )
     content = reader_of_1_3(images(scored, TEMPLATE)[0].meta()["MYOSTREAM_RESULT"][0])
-    assert content["regions"][0]["z_score"] == 1.23
+    assert content["regions"][0]["z_score"] == 1.234
     assert (content["enhancement"], content["field_strength_T"]) == ("native", 1.5)
     assert content["blood_t1"]["pixels"] == NATIVE.blood.pixels
 

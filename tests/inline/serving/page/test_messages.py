@@ -94,7 +94,11 @@ def test_texts_of_a_sender_are_shown_where_a_setting_allows_alone():
     assert all(NAME in str(allowed[field]) for field in ("description", "notes", "error"))
 
 
+PERCENT = ("median", "q1", "q3", "mean", "sd", "standard_error", "z_score")
+
+
 def ecv(haematocrit=0.42, source=HaematocritSource.GIVEN, **values):
+    percent = [None] * 7 if haematocrit is None else [29.0, 28.0, 30.0, 29.1, 1.5, 0.12345, 1.25]
     made = {
         "native": SeriesIdentity(1, 2, f"T1 {NAME}", 77),
         "post": SeriesIdentity(5, 2, f"post {NAME}", 99),
@@ -108,10 +112,7 @@ def ecv(haematocrit=0.42, source=HaematocritSource.GIVEN, **values):
         "contours": result().contours,
         "regions": (
             EcvRegion(
-                **{"name": "global", "median": 29.0, "q1": 28.0, "q3": 30.0, "mean": 29.1, "sd": 1.5},
-                pixels=90,
-                z_score=1.25,
-                standard_error=0.12345,
+                **{"name": "global", "pixels": 90} | dict(zip(PERCENT, percent, strict=True)),
                 partition_coefficient=0.5,
                 partition_standard_error=0.0021,
             ),
@@ -136,7 +137,7 @@ def test_ecv_has_its_map_values_errors_and_haematocrit():
     assert (event["series_index"], event["slice_index"]) == (1, 2)
     assert np.frombuffer(whole["images"]["map"], "<u2").tolist() == [0, *[2900] * 11]
     assert event["regions"] == [
-        {"name": "global", "pixels": 90, "median": 29.0, "q1": 28.0, "q3": 30.0, "error": 0.1235}
+        {"name": "global", "pixels": 90, "median": 29.0, "q1": 28.0, "q3": 30.0, "error": 0.123}
         | {"z_score": 1.25},
         {"name": "septum", "pixels": 0, "median": None, "q1": None, "q3": None, "error": None}
         | {"z_score": None},
