@@ -235,15 +235,16 @@ def choose(found: Sequence[Position]) -> tuple[Position, ...]:
 def pooled(found: Iterable[Position], kind: Kind) -> dict[int, RegionValue] | None:
     """Return the value of each AHA segment, or None without any.
 
-    A segment that several slices show has the mean of their medians, by area; then it has no spread, and a
-    z-score only where all slices have one: their mean, likewise.
+    A segment that several slices show has the mean of their medians, by area in mm2; then it has no spread,
+    and a z-score only where all slices have one: their mean, likewise.
     """
-    by_number: dict[int, list[RegionValue]] = {}
-    for each in found:
-        for region in each.maps[kind].regions if kind in each.maps else ():
+    by_number: dict[int, list[tuple[RegionValue, float]]] = {}
+    for shown in (each.maps[kind] for each in found if kind in each.maps):
+        for region in shown.regions:
             number = segment_number(region.name)
             if number is not None and region.value is not None:
-                by_number.setdefault(number, []).append(region)
+                area = region.pixels * shown.pixel_mm2
+                by_number.setdefault(number, []).append((region, area))
     return {number: _pool(regions) for number, regions in sorted(by_number.items())} or None
 
 
@@ -255,14 +256,21 @@ def doubtful(found: Iterable[Position], kind: Kind) -> frozenset[int]:
     return frozenset(number for name in names if (number := segment_number(name)) is not None)
 
 
-def _pool(regions: Sequence[RegionValue]) -> RegionValue:
+def _pool(measured: Sequence[tuple[RegionValue, float]]) -> RegionValue:
+    """Return the mean of regions by their areas, mm2."""
+    regions, areas = [each for each, _ in measured], [area for _, area in measured]
     if len(regions) == 1:
         return regions[0]
-    areas = [each.pixels for each in regions]
     values = [each.value for each in regions if each.value is not None]
     scores = [each.z_score for each in regions if each.z_score is not None]
     score = float(np.average(scores, weights=areas)) if len(scores) == len(regions) else None
-    return RegionValue(regions[0].name, float(np.average(values, weights=areas)), None, sum(areas), score)
+    return RegionValue(
+        regions[0].name,
+        float(np.average(values, weights=areas)),
+        None,
+        sum(each.pixels for each in regions),
+        score,
+    )
 
 
 def _by_position(maps: Sequence[ReportMap]) -> list[list[ReportMap]]:

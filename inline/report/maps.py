@@ -203,6 +203,12 @@ class ReportMap:
         return native if post and before > after else post
 
     @property
+    def pixel_mm2(self) -> float:
+        """Area of a pixel, mm2; 1 where its size is not known."""
+        placed = self.section or self.geometry
+        return placed.spacing[0] * placed.spacing[1] if placed else 1.0
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the pixels."""
         if self.section is None:

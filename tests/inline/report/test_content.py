@@ -94,6 +94,17 @@ def test_a_segment_of_several_slices_is_the_mean_by_area_without_a_spread():
     assert pooled(found, Kind.T1_NATIVE)[7].z_score is None
 
 
+@pytest.mark.parametrize("oriented", [True, False])
+def test_areas_of_slices_with_other_pixels_count_in_mm2(oriented):
+    """Two slices of one level with 90 mm2 of a segment each, pixels of 1.5 and 1 mm."""
+    slices = []
+    for number, (median, pixels, size) in enumerate(((900.0, 40, 1.5), (1100.0, 90, 1.0))):
+        made = make_slice(number, regions=(region("AHA 7 mid anterior", median, pixels),))
+        slices.append(replace(made, geometry=replace(made.geometry, spacing=(size, size), oriented=oriented)))
+    found, _ = positions(report_maps(Examination(tuple(slices))))
+    assert pooled(found, Kind.T1_NATIVE)[7].value == pytest.approx(1000.0)
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_positions_run_from_the_base_in_any_order_of_arrival_and_direction(order):
     slices = [make_slice(n, level=level) for n, level in enumerate(("basal", "mid", "apical"))]

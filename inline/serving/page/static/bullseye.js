@@ -26,21 +26,23 @@ var bullseye = (function () {
     let sum = 0, area = 0;
     for (let at = 0; at < parts.length; at++) {
       if (parts[at][field] === null) { return null; }
-      sum += parts[at][field] * parts[at].pixels;
-      area += parts[at].pixels;
+      sum += parts[at][field] * parts[at].area;
+      area += parts[at].area;
     }
     return area ? sum / area : null;
   }
 
-  /* Value of each segment; of several slices, the mean of their medians by area. */
+  /* Value of each segment; of several slices, the mean of their medians by area in mm2. */
   function segments(slices) {
     const parts = {};
     slices.forEach(function (slice) {
+      const pixel = slice.pixel_spacing_mm[0] * slice.pixel_spacing_mm[1];
       slice.regions.forEach(function (region) {
         const match = SEGMENT.exec(region.name);
         if (match && region.median !== null) {
           const doubtful = slice.findings.some(function (each) { return each.flag === "review"; });
-          (parts[match[1]] = parts[match[1]] || []).push(Object.assign({ doubtful: doubtful }, region));
+          const part = Object.assign({ doubtful: doubtful, area: region.pixels * pixel }, region);
+          (parts[match[1]] = parts[match[1]] || []).push(part);
         }
       });
     });

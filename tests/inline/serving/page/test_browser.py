@@ -232,6 +232,22 @@ def test_a_repeated_slice_counts_once_in_the_bulls_eye(window):
         assert "the latest result of each" in text(window, "bullseye-caption")
 
 
+def test_the_mean_of_a_segment_is_by_area_in_mm2(window):
+    """Of a slice with pixels of half the sides: as many pixels count a quarter."""
+    _, native = measured()
+    regions = tuple(replace(each, median=each.median * 1.5) for each in native.regions)
+    width, height = native.geometry.spacing
+    other = repeated(native, 6, along=20.0)
+    fine = replace(other.geometry, spacing=(width / 2.0, height / 2.0))
+    (segment,) = [each.median for each in native.regions if each.name.startswith("AHA 7 ")]
+    shown = "parseInt(document.querySelector('#bullseye text').textContent)"
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        for each in (native, replace(other, geometry=fine, regions=regions)):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        window.wait(f"document.querySelector('#bullseye text') && {shown} === {round(1.1 * segment)}")
+
+
 def test_a_name_with_markup_is_text(window):
     _, native = measured()
     name = "<img src=x onerror='document.title=1'><b>Mustermann</b>"
