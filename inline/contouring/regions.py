@@ -2,8 +2,9 @@
 
 Segments after Cerqueira et al. 2002 (Circulation 105:539). The inset leaves out both rims of the wall, where
 blood and fat share the pixels; it is a share of the wall's thickness at each place. Every pixel counts by the
-share of it inside, so that values change continuously with a contour: counted whole, a single pixel that
-changes sides moves the median T1 of a small apical slice by 3 ms.
+share of it between the contours, so that values change continuously with them: counted whole, a single pixel
+that changes sides moves the median T1 of a small apical slice by 3 ms. Between two angles, where both sides
+are wall, a pixel belongs to the side of its centre.
 """
 
 from __future__ import annotations

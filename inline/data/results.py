@@ -129,7 +129,7 @@ class RegionValues:
 
     Attributes:
         name: of the region.
-        median, q1, q3, mean, sd: of the pixels, each counted by its share in the region.
+        median, q1, q3, mean, sd: of the pixels, each counted by its share between the contours.
         pixels: area in pixels, shares added up; 0 without a value.
         z_score: distance of ``median`` from the mean of the site's normal values, in their SD; None without a
             reference range of this region.
