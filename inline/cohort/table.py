@@ -46,6 +46,7 @@ _OF_REGION: Final = (
     "z_score",
     "standard_error",
     "partition_coefficient",
+    "partition_standard_error",
 )
 
 

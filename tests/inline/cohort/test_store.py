@@ -237,7 +237,9 @@ def test_rows_of_ecv_have_the_field_strength_of_their_native_map(store, task, ro
     ]
     (ecv,) = (row for row in rows if row["quantity"] == "ECV")
     assert ecv["median"] is None
-    assert ecv["partition_coefficient"] is not None
+    (record,) = store.read(found[0])["ecv"]
+    assert ecv["partition_coefficient"] == record["regions"][0]["partition_coefficient"]
+    assert ecv["partition_standard_error"] == record["regions"][0]["partition_standard_error"] is not None
     assert (ecv["flags"], ecv["usable"]) == (["no-haematocrit"], True)
 
 
