@@ -24,15 +24,14 @@ def cache_folder() -> Path:
     """Return the folder of compiled files: ``MYOSTREAM_CACHE``, or the user's cache folder.
 
     Raises:
-        RuntimeError: the user has no home.
+        OSError: there is no home folder for it.
     """
     stated = os.environ.get("MYOSTREAM_CACHE")
-    if stated:
-        return Path(stated)
-    folder = user_cache_path("myostream")
-    if not folder.is_absolute():
-        raise RuntimeError("this user has no home folder; name a folder as MYOSTREAM_CACHE")
-    return folder
+    try:
+        return Path(stated or user_cache_path("myostream")).expanduser().absolute()
+    except RuntimeError as error:
+        reason = f"there is no home folder for {stated or 'the cache'}; name a folder as MYOSTREAM_CACHE"
+        raise FileNotFoundError(reason) from error
 
 
 def gpu_present() -> bool:

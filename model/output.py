@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,10 +66,17 @@ def write_json(file: Path, content: Any, *, private: bool = False) -> None:
     write_text(file, json.dumps(content, indent=1) + "\n", private=private)
 
 
-def save_figure(figure: Any, file: Path, **options: Any) -> None:
+def write_bytes(file: Path, content: bytes, *, private: bool = False) -> None:
+    """Write bytes, as :func:`atomic_output` does."""
+    with atomic_output(file, private=private) as beside:
+        beside.write_bytes(content)
+
+
+def save_figure(figure: Any, file: Path, *, private: bool = False, **options: Any) -> None:
     """Write a figure of matplotlib, as :func:`atomic_output` does; PNG where the name has no suffix."""
-    with atomic_output(file) as beside:
-        figure.savefig(beside, format=file.suffix[1:] or "png", **options)
+    drawn = BytesIO()  # on a full disk matplotlib raises errors of other kinds than OSError
+    figure.savefig(drawn, format=file.suffix[1:].lower() or "png", **options)
+    write_bytes(file, drawn.getvalue(), private=private)
 
 
 def check_outputs(*files: Path | None, inputs: Sequence[Path | None] = ()) -> None:

@@ -104,8 +104,8 @@ def cache() -> Iterator[Finding]:
     """Yield whether the cache of compiled files can be written and is trusted."""
     try:
         folder = cache_folder()
-    except RuntimeError as error:
-        yield problem("cache", str(error), "name a folder as MYOSTREAM_CACHE")
+    except OSError as error:
+        yield warning("cache", f"each start compiles for some 20 s: {error}")
         return
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     if existing != folder and os.access(existing, os.W_OK | os.X_OK):

@@ -158,11 +158,10 @@ def _echo(target: DicomDestination, calling: str) -> str:
     Raises:
         ImportError: pynetdicom is not installed (extra ``dicom``).
     """
-    from pynetdicom import AE
-
     from inline.dicom.node.delivery import waits_of_at_most
+    from inline.dicom.node.entity import application_entity
 
-    entity = AE(ae_title=calling)
+    entity = application_entity(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE_S
     entity.add_requested_context("1.2.840.10008.1.1")  # Verification
     handlers: list[Any] = [waits_of_at_most(_PATIENCE_S)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inline.package.schema import ChoiceParameter, DoubleParameter, IntParameter, Label, Parameter
 from inline.report.content import DISCLAIMER
 from inline.report.wording import SENTENCES
-from model.output import atomic_output
+from model.output import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
@@ -110,8 +111,8 @@ def write_manual(file: Path, label: Label) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
     from matplotlib.figure import Figure
 
-    pages = list(_paged(manual(label)))
-    with atomic_output(file) as beside, PdfPages(beside, metadata=_METADATA) as document:
+    pages, drawn = list(_paged(manual(label))), BytesIO()
+    with PdfPages(drawn, metadata=_METADATA) as document:
         for number, page in enumerate(pages, start=1):
             figure = Figure(figsize=(_WIDTH, _HEIGHT))
             for x, y, text, size, bold in page:
@@ -125,6 +126,7 @@ def write_manual(file: Path, label: Label) -> None:
             footer = f"{DISCLAIMER}   Page {number} of {len(pages)}"
             figure.text(0.5, 0.45 / _HEIGHT, footer, ha="center", fontproperties=_font(_BODY - 1.5))
             document.savefig(figure)
+    write_bytes(file, drawn.getvalue())
 
 
 def _paged(blocks: list[Block]) -> Iterator[list[tuple[float, float, str, float, bool]]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inline.data.errors import MyostreamError
 from inline.report.content import Page
 from inline.report.drawing import draw
-from model.output import atomic_output
+from model.output import save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,10 +67,7 @@ def write_report(file: Path, page: Page) -> None:
         ImportError: matplotlib or cmcrameri is not installed (extra ``report``).
     """
     check_suffix(file)
-    kind = file.suffix.lower()
-    figure = draw(page)
-    with atomic_output(file, private=True) as beside:
-        figure.savefig(beside, format=kind[1:], dpi=DPI, metadata=_METADATA[kind])
+    save_figure(draw(page), file, private=True, dpi=DPI, metadata=_METADATA[file.suffix.lower()])
 
 
 def pixels(page: Page) -> NDArray[np.uint8]:

@@ -72,7 +72,7 @@ def of_host_or_weights(
         return read((cache or EngineCache()).find(EngineKey.of(weights, precision)), weights)
     except MissedGateError as error:
         raise MissedGateError(f"{error} (to repeat it: myostream calibrate precision)") from error
-    except UnusableModelError as error:
+    except (UnusableModelError, OSError) as error:  # such as no home folder for a cache
         reason = str(error)
     try:
         if lacking and (weights / precision).exists():

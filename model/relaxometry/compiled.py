@@ -60,7 +60,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
     @property
     def cache_path(self) -> str:
         """Folder for numba's statistics; empty where the user has no home."""
-        with suppress(RuntimeError):
+        with suppress(OSError):
             return str(kernel_folder())
         return ""
 
@@ -70,7 +70,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
         key = self._digest(sig, target_context.codegen())
         try:
             file = self._file(key)
-        except RuntimeError:  # the user has no home
+        except OSError:  # the user has no home
             return None
         try:
             return CompileResult._rebuild(target_context, *pickle.loads(_read(file, key)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from model.architecture import Tensors, tensor_shapes
 from model.errors import MyostreamError
@@ -63,8 +63,9 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
         lines = []
         for file, part in zip(files, parts, strict=True):
             beside = stack.enter_context(atomic_output(file))
-            save_file(part, beside)
-            lines.append(f"{hashlib.sha256(beside.read_bytes()).hexdigest()}  {file.name}\n")
+            content = save(part)  # save_file raises no OSError on a full disk
+            beside.write_bytes(content)
+            lines.append(f"{hashlib.sha256(content).hexdigest()}  {file.name}\n")
         sums.write_text("".join(lines), encoding="utf-8")
     for old in set(folder.glob("unet-*.safetensors")) - set(files):
         old.unlink()

@@ -38,22 +38,33 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
     assert only(tmp_path) == ["out.json"]
 
 
-def test_a_full_disk(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("out.json", "output.write_json(file, list(range(10_000)))"),
+        ("out.PDF", "output.save_figure(figure, file)"),
+        ("out.png", "output.save_figure(figure, file)"),
+    ],
+)
+def test_a_full_disk(name, write, tmp_path):
     """A limit on the size of files stands for it: the kernel refuses the write in the middle."""
-    file = tmp_path / "out.json"
+    file = tmp_path / name
     file.write_text("earlier")
     program = (
         "import resource, pathlib, model.output as output\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "from matplotlib.figure import Figure\n"
+        f"file, figure = pathlib.Path({str(file)!r}), Figure()\n"
+        "figure.subplots().set_title('more than 1000 bytes of fonts')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        f"    output.write_json(pathlib.Path({str(file)!r}), list(range(10_000)))\n"
+        f"    {write}\n"
         "except output.OutputError as error:\n"
         "    print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert "could not be written: File too large" in said.stdout, said.stderr
     assert file.read_text() == "earlier"
-    assert only(tmp_path) == ["out.json"]
+    assert only(tmp_path) == [name]
 
 
 def test_modes(tmp_path):
@@ -83,7 +94,7 @@ def test_a_link_is_followed(tmp_path):
 def test_a_figure_without_an_ending_is_a_png_of_that_name(tmp_path):
     class Figure:
         def savefig(self, file, **options):
-            file.write_text(f"{options['format']} {options['dpi']}")
+            file.write(f"{options['format']} {options['dpi']}".encode())
 
     save_figure(Figure(), tmp_path / "figure", dpi=50)
     save_figure(Figure(), tmp_path / "figure.svg", dpi=60)

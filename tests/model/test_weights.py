@@ -1,8 +1,8 @@
 """Weights survive the way to disk and back, and damage is named."""
 
-import errno
 import hashlib
 import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,21 +65,26 @@ def test_kernels_beyond_half_precision_are_refused(tmp_path: Path) -> None:
 def test_weights_that_cannot_be_written_whole_leave_the_earlier_ones(
     network: UNet, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A limit on the size of files from the second part on stands for a full disk."""
     kept = tmp_path / "kept"
     shutil.copytree(folder, kept)
     before = {file.name: file.read_bytes() for file in kept.iterdir()}
-    written: list[Path] = []
+    earlier = resource.getrlimit(resource.RLIMIT_FSIZE)
+    parts: list[bytes] = []
 
-    def full_disk(tensors: dict[str, np.ndarray], file: Path) -> None:
-        if written:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(file)
-        numpy_files.save_file(tensors, file)
+    def limited(tensors: dict[str, np.ndarray]) -> bytes:
+        if parts:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, earlier[1]))
+        parts.append(numpy_files.save(tensors))
+        return parts[-1]
 
-    monkeypatch.setattr(weights, "save_file", full_disk)
-    with pytest.raises(OutputError, match="No space left on device; the earlier file of that name is kept"):
-        save_weights(network, kept)
-    assert written
+    monkeypatch.setattr(weights, "save", limited)
+    try:
+        with pytest.raises(OutputError, match="File too large; the earlier file of that name is kept"):
+            save_weights(network, kept)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
+    assert len(parts) == 2
     assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
 
 

@@ -19,11 +19,12 @@ from typing import Any, Final, Protocol, cast
 
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler, request_commitment
+from inline.dicom.node.entity import application_entity
 from inline.settings import DicomDestination
 
 _log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class StoreTransport:
         self, kinds: Iterable[tuple[str, str]], reported: Callable[[Commitment], None] | None = None
     ) -> Iterator[Association | str]:
         """Open an association for kinds of objects; yield why there is none instead, where there is none."""
-        entity, wanted = AE(self._calling), self._destination
+        entity, wanted = application_entity(self._calling), self._destination
         entity.connection_timeout = _CONNECT_S
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         for kind, syntax in kinds:

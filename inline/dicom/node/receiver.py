@@ -24,7 +24,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
 )
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
@@ -35,6 +35,7 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler
+from inline.dicom.node.entity import application_entity
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
 from inline.dicom.write.source import UID_FORM
@@ -105,7 +106,7 @@ class Receiver:
         self._settings, self._objects = settings, received
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._carried: weakref.WeakKeyDictionary[Association, _Carried] = weakref.WeakKeyDictionary()
-        self._ae = AE(settings.ae_title)
+        self._ae = application_entity(settings.ae_title)
         syntaxes = readable_syntaxes()
         for storage in _ACCEPTED:
             self._ae.add_supported_context(storage, syntaxes)

@@ -51,7 +51,7 @@ def capture(
     made.SourceImageSequence = _references(sources)
     # highdicom requires an orientation; a figure has none, which the standard states by an empty value.
     made.PatientOrientation = []
-    return finished(made)
+    return finished(made, reference)
 
 
 def _references(sources: Sequence[OutputSource]) -> list[Dataset]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from pydicom import Dataset
@@ -31,6 +33,14 @@ _ALONE: Final = ("map", "segmentation", "ECV map")
 """Kinds of which each object is a series: OHIF shows one of a series of several."""
 _RESULTS: Final = 1_000
 """Instance numbers of each result of a slice, quantity and source series."""
+_TIMES: Final = (
+    ("InstanceCreationDate", "InstanceCreationTime"),
+    ("ContentDate", "ContentTime"),
+    ("DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
+)
+"""Dates and times at which an output was made."""
+_OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
+"""Form of TimezoneOffsetFromUTC."""
 
 
 class OutputSource(Protocol):
@@ -239,8 +249,13 @@ def stated(*parts: object, result: SliceResult | EcvResult) -> str:
     return repr((*map(str, parts), result.error, [*map(str, result.flags)], list(result.notes), regions))
 
 
-def finished(dataset: Dataset) -> Dataset:
-    """Return an image output with its body part, and with deterministic UIDs of its dimensions."""
+def finished(dataset: Dataset, source: Dataset) -> Dataset:
+    """Return an image output with its body part, and with deterministic UIDs of its dimensions.
+
+    Args:
+        dataset: of the output.
+        source: first source image; see :func:`in_zone_of`.
+    """
     # The heart is not paired: the standard then requires no laterality.
     dataset.BodyPartExamined = "HEART"
     for shared in dataset.get("SharedFunctionalGroupsSequence", ()):
@@ -251,6 +266,26 @@ def finished(dataset: Dataset) -> Dataset:
         dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
         for index in dataset.DimensionIndexSequence:
             index.DimensionOrganizationUID = uid
+    return in_zone_of(dataset, source)
+
+
+def in_zone_of(dataset: Dataset, source: Dataset) -> Dataset:
+    """Return an output with the time of its making in the time zone that its source image states.
+
+    A stated zone holds for all times of an object (PS3.3 C.12.1.1.8), which here include those copied from
+    the image. Without one, the time of the making stays in the time zone of the host.
+    """
+    stated = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    if not _OFFSET.fullmatch(stated):
+        return dataset
+    now = datetime.now(datetime.strptime(stated, "%z").tzinfo)
+    for date, time in _TIMES:
+        if date in dataset:
+            setattr(dataset, date, f"{now:%Y%m%d}")
+            setattr(dataset, time, f"{now:%H%M%S.%f}")
+    # The last item is the program that made the output; one before it may be the scanner.
+    dataset.ContributingEquipmentSequence[-1].ContributionDateTime = f"{now:%Y%m%d%H%M%S.%f%z}"
+    dataset.TimezoneOffsetFromUTC = f"{now:%z}"
     return dataset
 
 

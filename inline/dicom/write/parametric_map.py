@@ -92,4 +92,4 @@ def placed_map(
     anatomy = Dataset()
     anatomy.FrameLaterality, anatomy.AnatomicRegionSequence = "U", [CodedConcept.from_code(HEART)]
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
-    return finished(made)
+    return finished(made, source.images.first)

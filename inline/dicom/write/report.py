@@ -28,7 +28,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from inline.dicom.write import codes as concepts
-from inline.dicom.write.output import DicomSource, OutputSource, common, described
+from inline.dicom.write.output import DicomSource, OutputSource, common, described, in_zone_of
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
 from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
 from inline.dicom.write.source import SourceImages
@@ -83,7 +83,7 @@ def document(
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
-    return ComprehensiveSR(
+    made = ComprehensiveSR(
         evidence=distinct(evidence),
         content=content[0],
         is_complete=True,
@@ -92,6 +92,7 @@ def document(
         series_description=f"{described(sources)} values (myostream)",
         **common(kind, *sources),
     )
+    return in_zone_of(made, sources[0].images.first)
 
 
 def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Group]:

@@ -50,7 +50,7 @@ def segmentation(source: DicomSource) -> Dataset:
         series_description=f"{source.described} LV contours, {source.part} (myostream)",
         **common("segmentation", source),
     )
-    return finished(made)
+    return finished(made, images.first)
 
 
 def _descriptions(source: DicomSource) -> list[SegmentDescription]:

@@ -8,6 +8,7 @@ import pytest
 from inline.doctor import host
 from inline.doctor.finding import Verdict
 from inline.settings import Settings, load_settings
+from model.host import cache_folder
 
 GB = 1_000_000_000
 
@@ -109,9 +110,22 @@ def test_a_cache_on_a_full_disk_and_one_that_cannot_be_written(cache, monkeypatc
     assert "each start compiles" in only(host.cache()).text
 
 
-def test_a_user_without_a_home_is_a_problem(monkeypatch):
-    def homeless():
-        raise RuntimeError("this user has no home folder")
+@pytest.mark.parametrize("stated", ["", "~/cache"])
+def test_a_user_without_a_home_compiles_at_each_start(stated, monkeypatch):
+    monkeypatch.setenv("MYOSTREAM_CACHE", stated)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    # As Python does where neither the environment nor the system's users name a home.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    found = only(host.cache())
+    assert found.verdict is Verdict.WARNING
+    assert found.text.startswith("each start compiles")
+    assert f"{found.text} {found.advice}".count("as MYOSTREAM_CACHE") == 1
 
-    monkeypatch.setattr(host, "cache_folder", homeless)
-    assert only(host.cache()).verdict is Verdict.PROBLEM
+
+@pytest.mark.parametrize(("stated", "folder"), [("~/cache", "home/cache"), ("cache", "here/cache")])
+def test_the_folder_may_lie_in_the_home_or_in_the_current_folder(stated, folder, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MYOSTREAM_CACHE", stated)
+    assert cache_folder() == tmp_path / folder

@@ -44,6 +44,14 @@ def test_a_model_in_parts_computes_the_same(weights, cache):
     assert found.report == PASSED
 
 
+def test_a_user_without_a_home_has_the_model_beside_the_weights(weights, monkeypatch):
+    for name in ("MYOSTREAM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # As Python does where neither the environment nor the system's users name a home.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert find_int8(weights).report == PASSED
+
+
 @pytest.mark.parametrize("flags", [{"avx512_vnni"}, {"avx2"}])
 def test_the_gate_on_this_host_decides(weights, cache, monkeypatch, flags):
     monkeypatch.setattr(int8_model, "cpu_flags", lambda: frozenset(flags))

@@ -372,6 +372,22 @@ def test_connections_that_end_without_a_request_take_no_place(running, archive, 
         assert send(node.address, scanned[:1]) == [0]
 
 
+def test_a_clock_that_is_set_forward_ends_no_association(running, archive, scanned, monkeypatch):
+    with running([archive.destination()]) as node, associated(node.address) as association:
+        assert association.send_c_store(scanned[0]).Status == 0
+        monkeypatch.setattr(time, "time", lambda clock=time.time: clock() + 3600)
+        time.sleep(0.5)
+        assert association.is_established
+        assert association.send_c_store(scanned[1]).Status == 0
+
+
+def test_a_clock_that_is_set_back_suspends_no_time_limit(running, archive, monkeypatch):
+    monkeypatch.setattr(receiver_module, "_TIMEOUT_S", 0.5)
+    with running([archive.destination()]) as node, associated(node.address) as association:
+        monkeypatch.setattr(time, "time", lambda clock=time.time: clock() - 3600)
+        wait_for(lambda: not association.is_established, 10.0)
+
+
 def test_an_object_that_is_too_large_ends_its_association_alone(running, archive, scanned):
     large = copy.deepcopy(scanned[0])
     large.Rows = large.Columns = 2048

@@ -2,8 +2,11 @@
 
 import shutil
 import subprocess
+import time
 from copy import deepcopy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from inline.data.examination import EcvRegion, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
-from inline.dicom.write.objects import write_ecv
+from inline.dicom.write.objects import write_ecv, write_objects
 from inline.dicom.write.output import common
 from inline.emit.record import ecv_record
 from inline.examination.examine import examine
@@ -104,7 +107,7 @@ def test_the_numbers_of_a_report_are_those_of_the_record(slices):
 def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_their_own(slices):
     first = examined(slices)[0]
     source = source_of(first, slices)
-    post = with_series_number(source.post, 65535)
+    post = stating(source.post, SeriesNumber=65535)
     other = EcvSource(replace(first, post=replace(first.post, series_index=65535)), source.native, post)
     made = [ecv_map(each) for each in (source, other)]
     assert [each.ContentDescription for each in made] == [
@@ -117,10 +120,10 @@ def test_two_post_contrast_times_of_a_slice_have_numbers_and_descriptions_of_the
     assert state == f"native 1, post-contrast 3 ({first.pairing})"
 
 
-def with_series_number(source, number):
+def stating(source, **attributes):
     images = [deepcopy(each) for each in source.images.datasets]
-    for each in images:
-        each.SeriesNumber = number
+    for each, (name, value) in product(images, attributes.items()):
+        setattr(each, name, value)
     return replace(source, images=replace(source.images, datasets=tuple(images)))
 
 
@@ -271,12 +274,61 @@ def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_writte
     assert list(values_by_region(made)) == ["series 1 slice 1 ECV slice"]
 
 
+@pytest.fixture
+def host_in_new_york(monkeypatch):
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "EST5")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def moments(made, zone):
+    """Each date with its time, and each date-time, of an object: its name and the moment in UTC."""
+    for each in made.iterall():
+        if each.VR == "DA" and each.keyword != "PatientBirthDate":
+            clock = made[each.keyword.replace("Date", "Time")].value
+            clock, form = f"{each.value}{clock}", "%Y%m%d%H%M%S"
+        elif each.VR == "DT":
+            clock, form = str(each.value), "%Y%m%d%H%M%S"
+        else:
+            continue
+        form += ".%f" * ("." in clock) + "%z" * (clock[-5] in "+-")
+        moment = datetime.strptime(clock, form)
+        yield each.keyword, (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+@pytest.mark.usefixtures("host_in_new_york")
+@pytest.mark.parametrize(
+    ("stated", "zone_of_object", "hours"),
+    [("-0330", "-0330", -3.5), ("+9900", None, -5)],
+)
+def test_all_times_of_an_object_are_in_the_zone_that_its_source_states(slices, stated, zone_of_object, hours):
+    zone, before = timezone(timedelta(hours=hours)), datetime.now(UTC)
+    slices = [
+        stating(each, TimezoneOffsetFromUTC=stated, AcquisitionDateTime="20240102101112") for each in slices
+    ]
+    written = write_objects(slices[:1], ALL), write_ecv(examined(slices), slices, ALL)
+    objects = [again(each) for part in written for each in part.objects]
+    assert len(objects) > len(ALL)
+    for made in objects:
+        assert made.get("TimezoneOffsetFromUTC") == zone_of_object
+        found = list(moments(made, zone))
+        copied = [moment for name, moment in found if name == "StudyDate"]
+        assert copied == [datetime(2024, 1, 2, 10, 11, 12, tzinfo=zone)]
+        own = [moment for name, moment in found if moment not in copied]  # the scanner's contribution is one
+        assert len(own) >= 3
+        assert all(before <= moment <= datetime.now(UTC) for moment in own)
+
+
 @pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed"
 )
 @pytest.mark.parametrize("settings", [KNOWN, EcvSettings()])
 def test_outputs_conform_to_the_standard(slices, settings, tmp_path):
-    slices = [with_series_number(each, 100_000_000) for each in slices]  # the longest text
+    # The longest text, and a time zone.
+    stated = {"SeriesNumber": 100_000_000, "TimezoneOffsetFromUTC": "+0100"}
+    slices = [stating(each, **stated) for each in slices]
     for number, each in enumerate(write_ecv(examined(slices, settings), slices, ALL).objects):
         file = tmp_path / f"{number}.dcm"
         each.save_as(file, enforce_file_format=True)
