@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly import pixels
-from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.assembly.assembled import SATURATION, Assembled, Failed, Ready
 from inline.assembly.completeness import remarks_on_times
 from inline.assembly.geometry import Placed, differing_directions, differing_sizes, read_geometry
 from inline.assembly.group import FEWEST, Group
@@ -193,13 +193,7 @@ def _weighted_images(
     images, metadata, quantity = group.images, group.metadata, group.quantity
     if any(each.recognised.saturation for each in metadata):
         findings.append((Flag.SATURATION_RECOVERY, ""))
-        raise SeriesError(
-            message(
-                "not fitted: {} is saturation recovery by its name or its saturation times, for which the "
-                "inversion recovery of a MOLLI fit would give a wrong T1",
-                foreign(metadata[-1].description),
-            )
-        )
+        raise SeriesError(message(SATURATION, foreign(metadata[-1].description)))
     if large := too_large(images[-1].header, len(images), settings):
         raise SeriesError(large)
     ms, found = timing(group, header)

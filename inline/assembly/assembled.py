@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
 from inline.assembly.completeness import remarks_on_times
+from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.group import FEWEST
+from inline.assembly.recognition import ImageKind, Recognised, recognise
 from inline.assembly.timing import Remark, flags_of
+from inline.data.client_text import foreign, message
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import (
@@ -22,6 +26,12 @@ from inline.data.series import (
 )
 from inline.mrd.image_header import ImageHeader
 from inline.settings import AssemblySettings
+
+SATURATION: Final = (
+    "not fitted: {} is saturation recovery by its name or its saturation times, for which the inversion "
+    "recovery of a MOLLI fit would give a wrong T1"
+)
+"""Error of a series; the place is that of its description."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,17 +104,27 @@ class Ready(_Slice):
         return isinstance(self.series, MapSeries)
 
     @classmethod
-    def of(cls, series: Series, settings: AssemblySettings | None = None) -> Ready:
+    def of(cls, series: Series, settings: AssemblySettings | None = None) -> Assembled:
         """Return the slice of a series made of arrays: no header states more than the series does.
 
-        Images in another order than that of their times are sorted. What the times show is flagged.
+        Images in another order than that of their times are sorted. What the times show is flagged. The
+        description can state saturation recovery, which is not fitted, motion correction and contrast agent.
 
         Args:
             series: of one slice.
             settings: with the number of images of a series; None for the defaults.
         """
         findings: list[Remark] = [(flag, "") for flag in series.flags]
-        if isinstance(series, MappingSeries) and len(series.times_ms) == len(series.images):
+        description = series.identity.description
+        named = Recognised(ImageKind.MAP)
+        if isinstance(series, MappingSeries):
+            # The first description states the quantity.
+            own = (f"{series.quantity} mapping", description)
+            found = recognise(own=own, timed=True, listed=False)
+            named = found if isinstance(found, Recognised) else named
+        if named.saturation:
+            findings.append((Flag.SATURATION_RECOVERY, ""))
+        elif isinstance(series, MappingSeries) and len(series.times_ms) == len(series.images):
             if len(series.images) >= FEWEST[series.quantity]:
                 findings += remarks_on_times(
                     series.quantity, series.times_ms.tolist(), settings or AssemblySettings()
@@ -114,17 +134,23 @@ class Ready(_Slice):
                 series = replace(series, images=series.images[order], times_ms=series.times_ms[order])
         if not series.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
-        return cls(
-            quantity=series.quantity,
-            identity=series.identity,
-            geometry=series.geometry,
-            template=ImageHeader(),
-            slice_count=None,
-            flags=flags_of(findings),
-            arrived=0.0,
-            notes=tuple(note for _, note in findings if note),
-            series=series,
-        )
+        enhancement, stated_by = stated_enhancement((description,), ())
+        common: dict[str, Any] = {
+            "quantity": series.quantity,
+            "identity": series.identity,
+            "geometry": series.geometry,
+            "template": ImageHeader(),
+            "slice_count": None,
+            "flags": flags_of(findings),
+            "arrived": 0.0,
+            "notes": tuple(note for _, note in findings if note),
+            "motion_corrected": named.corrected,
+            "enhancement": enhancement,
+            "enhancement_source": stated_by,
+        }
+        if named.saturation:
+            return Failed(error=message(SATURATION, foreign(description)), **common)
+        return cls(series=series, **common)
 
     @property
     def nbytes(self) -> int:

@@ -14,7 +14,7 @@ from inline.data.plural import counted
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 
-SCHEMA: Final = "myostream.summary/1.0"
+SCHEMA: Final = "myostream.summary/1.1"
 PASSED_ON: Final = "passed on, not worked on"
 _NOT_SORTED: Final = "could not be sorted into a series"
 _count: Final = partial(counted, none="no")
@@ -36,10 +36,13 @@ class FinalLevel:
 
     def record(self) -> dict[str, Any]:
         """Return the level as msgpack can hold it."""
+        identity = self.place.identity
         return {
             "session": self.place.session,
-            "series_index": self.place.identity.series_index,
-            "slice_index": self.place.identity.slice_index,
+            "series_index": identity.series_index,
+            "slice_index": identity.slice_index,
+            "description": identity.description,
+            "time_stamp": identity.time_stamp,
             "quantity": self.place.quantity.value,
             "level": self.level.value,
             "level_source": self.level_source,

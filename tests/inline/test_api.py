@@ -531,6 +531,46 @@ def test_times_of_arrays_are_flagged_as_those_of_a_file(quantity, times, flags, 
     assert len(of_arrays.notes) == len(set(of_arrays.notes))
 
 
+@pytest.mark.parametrize(
+    ("description", "enhancement", "corrected", "saturation"),
+    [
+        ("T1map_SASHA_native", "native", False, True),
+        ("T1map_MOLLI_post-contrast", "post-contrast", False, False),
+        ("T1map_MOLLI_native_MOCO", "native", True, False),
+        ("T1map_MOLLI_post_stress", None, False, False),
+    ],
+)
+def test_the_description_of_arrays_counts_as_the_name_of_a_file(
+    description, enhancement, corrected, saturation, tmp_path
+):
+    times = np.array(MOLLI)
+    images = np.broadcast_to(times[:, None, None], (8, 16, 16)).astype(np.float32)
+    file = tmp_path / f"{description}.npz"
+    np.savez(file, images=images, inversion_times_ms=times, pixel_spacing_mm=1.5)
+    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([file])
+    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
+    identity = inline.SeriesIdentity(0, 0, description)
+    of_arrays = inline.Ready.of(inline.MappingSeries("T1", images, times, geometry, identity))
+    for found in (*examination.series, of_arrays):
+        assert found.enhancement == enhancement
+        assert (found.enhancement_source == "series description") is (enhancement is not None)
+        assert found.motion_corrected is corrected
+        assert isinstance(found, inline.Failed) is saturation
+        assert ("saturation-recovery" in found.flags) is saturation
+        assert "is saturation recovery by its name" in getattr(found, "error", "") or not saturation
+
+
+def test_a_map_made_of_arrays_is_not_of_images_that_were_corrected():
+    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
+    identity = inline.SeriesIdentity(0, 0, "SASHA_post-contrast_MOCO_T1")
+    made = inline.Ready.of(inline.MapSeries("T1", np.full((16, 16), 500.0, np.float32), geometry, identity))
+    assert (made.enhancement, made.motion_corrected, made.flags) == (
+        "post-contrast",
+        False,
+        ("no-orientation",),
+    )
+
+
 def test_the_setting_of_the_number_of_images_holds_for_arrays(study, ring_engine):
     first = next(each.series for each in study if each.quantity == "T1")
     five = replace(first, images=first.images[:5], times_ms=np.array(MOLLI[:5]))

@@ -20,6 +20,9 @@ _MOST_KEPT: Final = 64
 """Processed series of a study that are read again with new ones, the latest: they bound time and memory."""
 _LATE_S: Final = 600.0
 """Time after its last object that a processed series without maps is kept, for further objects."""
+_HELD: Final = 12
+"""Longest time from its last object, as a multiple of the idle time, that a complete series waits for others
+of its study."""
 _COUNT: Final = "(SELECT count(*) FROM object WHERE in_series = series.uid)"
 
 
@@ -182,20 +185,32 @@ class ReceivedObjects:
     def take(self, idle_s: float) -> StudyBatch | None:
         """Return the complete series of the study that waits longest, and count the attempt.
 
-        A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. A
+        A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. It
+        waits while others of its study come, for at most ``_HELD`` times ``idle_s`` after its last object:
+        slices of one examination are often series of their own, and each needs the others for its level. A
         series that could not be processed is taken alone the next time: it must not hold up others. At its
         last attempt it is taken without kept ones, in case that these prevent it.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
-        ready = (
-            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ?"
-            f" AND (due <= ? OR due > ?) AND (last <= ? OR last > ? OR stated <= {_COUNT})"
-            " ORDER BY attempts, last"
+        waiting = (
+            f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT} FROM series"
+            " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
             latest = now + self._longest_wait_s
-            found = rows(database, ready, ATTEMPTS, now, latest, now - idle_s, now + idle_s)
+            known = rows(database, waiting, now - idle_s, now + idle_s, ATTEMPTS, now, latest)
+            coming = {study for _, study, _, _, complete in known if not complete}
+            coming -= {
+                study
+                for _, study, tried, last, complete in known
+                if complete and not tried and abs(now - last) >= _HELD * idle_s
+            }
+            found = [
+                (uid, study, tried)
+                for uid, study, tried, _, complete in known
+                if complete and (tried or study not in coming)
+            ]
             if not found:
                 return None
             first, study, attempts = found[0]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,12 +114,26 @@ def test_a_record_is_plain():
         "session": "before",
         "series_index": 1,
         "slice_index": 0,
+        "description": "",
+        "time_stamp": 0,
         "quantity": "T1",
         "level": "unknown",
         "level_source": earlier[0].level_source,
     }
     assert type(plain["slices"][0]["level"]) is str
     assert plain["unused"] == {"phase image": 1}
+
+
+def test_slices_that_share_their_indices_are_told_apart_by_description_and_time_stamp():
+    shown = [place(offset, series=1, description="MOLLI") for offset in (0, 20, 40)]
+    stamps = [replace(each.identity, time_stamp=number) for number, each in enumerate(shown, start=1)]
+    places = [replace(each, identity=own) for each, own in zip(shown, stamps, strict=True)]
+    plain = Summary.of(Account(3, 3, 3, {}), 3, 3, 0, final_levels(places, places)).record()
+    assert [(each["description"], each["time_stamp"], each["level"]) for each in plain["slices"]] == [
+        ("MOLLI", 1, "basal"),
+        ("MOLLI", 2, "mid"),
+        ("MOLLI", 3, "apical"),
+    ]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 11])

@@ -53,6 +53,14 @@ def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
         spool.received.receive(Received(uid, series, study, stated), f"object {uid}".encode())
 
 
+def complete_now(spool):
+    """Series that are taken and processed now."""
+    if (batch := spool.received.take(IDLE_S)) is None:
+        return ()
+    spool.finish(batch, [], ["pacs"])
+    return batch.series
+
+
 def files(spool_folder):
     return sorted(each.name for each in spool_folder.glob("*.dcm*"))
 
@@ -173,6 +181,40 @@ def test_complete_series_of_one_study_are_taken_together(opened, clock):
     assert set(batch.series) == {"1.1", "1.2"}
     spool.finish(batch, [], ["pacs"])
     assert spool.received.take(IDLE_S).series == ("2.1",)
+
+
+def test_series_of_one_study_that_come_one_after_another_are_taken_together(opened, clock):
+    """One a second, of which the first are complete before the last one comes; another study goes on."""
+    spool = opened()
+    receive(spool, "2.1", "x", study="2")
+    for number in range(9):
+        receive(spool, f"1.{number}", (f"{number}",))
+        clock.now += 1.0
+        assert complete_now(spool) == (("2.1",) if number == IDLE_S - 1 else ())
+    clock.now += IDLE_S - 1.0
+    assert len(complete_now(spool)) == 9
+
+
+def test_series_wait_for_others_of_their_study_for_a_minute_at_most(opened, clock):
+    spool, taken = opened(), []
+    for number in range(100):
+        receive(spool, f"1.{number}", (f"{number}",))
+        clock.now += 1.0
+        taken.append(len(complete_now(spool)))
+    assert {second: series for second, series in enumerate(taken, start=1) if series} == {60: 56}
+
+
+@pytest.mark.parametrize("attempts", [1, ATTEMPTS])
+def test_a_series_that_fails_holds_up_no_other_and_waits_for_none(opened, clock, attempts):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    clock.now += IDLE_S
+    for _ in range(attempts):
+        spool.received.fail(spool.received.take(IDLE_S), "ValueError", 0.0)
+    receive(spool, "1.2", "b", stated=1)
+    assert complete_now(spool) == ("1.2",)
+    receive(spool, "1.3", "c")
+    assert complete_now(spool) == (("1.1",) if attempts < ATTEMPTS else ())
 
 
 def test_results_are_due_for_every_destination_until_each_has_them(opened, clock, tmp_path):
