@@ -486,13 +486,15 @@ def test_an_association_that_ended_with_the_process_was_broken_off(opened, clock
     assert spool.received.take(IDLE_S).broken == (set() if released else {"1.1"})
 
 
-def test_a_spool_of_the_version_before_goes_on(clock, tmp_path):
+def test_a_spool_of_the_first_version_goes_on(clock, tmp_path):
     with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
         receive(spool)
     with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
         for name in ("mapped", "released", "broken"):
             database.execute(f"ALTER TABLE series DROP COLUMN {name}")
         database.execute("ALTER TABLE delivery DROP COLUMN asked")
+        for table, name in (("object", "study"), ("result", "study"), ("result", "made")):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
