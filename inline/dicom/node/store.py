@@ -265,6 +265,12 @@ def open_database(file: Path) -> sqlite3.Connection:
         raise sqlite3.DatabaseError(
             f"its format {version} is of a later version of myostream, which is to be installed again"
         )
+    if version == 0 and (others := len(list(file.parent.glob(f"*{SUFFIX}")))):
+        # A spool has its tables before its first object: these files would be removed as nobody's.
+        raise sqlite3.DatabaseError(
+            f"it has {others} files *{SUFFIX} and no records of them; of a copied spool, {file.name}-wal or "
+            f"{file.name} is missing"
+        )
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")  # no UID stays in the file when its row is gone

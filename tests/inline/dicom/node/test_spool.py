@@ -511,6 +511,22 @@ def test_a_spool_of_a_later_version_is_refused(opened, tmp_path):
         inspect(tmp_path / "spool")
 
 
+@pytest.mark.parametrize("copied", [[], ["spool.sqlite"]], ids=["files alone", "without spool.sqlite-wal"])
+def test_files_that_came_without_their_records_are_not_removed(opened, tmp_path, copied):
+    """A copy of a spool that lacks a part, or a folder of other DICOM files."""
+    receive(opened())
+    (tmp_path / "copy").mkdir()
+    for name in [*files(tmp_path / "spool"), *copied]:
+        (tmp_path / "copy" / name).write_bytes((tmp_path / "spool" / name).read_bytes())
+    held = files(tmp_path / "copy")
+    with pytest.raises(SpoolError, match=r"has 2 files .*\.dcm.* and no records of them"):
+        Spool(tmp_path / "copy", 1 << 20, 0, KEPT_S)
+    if copied:
+        with pytest.raises(SpoolError, match="no records of them"):
+            inspect(tmp_path / "copy")
+    assert files(tmp_path / "copy") == held
+
+
 def test_a_disk_that_is_full_leaves_no_half_of_an_object(opened, clock, tmp_path, monkeypatch):
     spool, folder = opened(), tmp_path / "spool"
     receive(spool)
