@@ -41,6 +41,8 @@ _FEWEST_FOR_OUTLIERS: Final = 10
 Of simulated Gaussian values 11 % are further than 3 robust SDs from the median of 3 persons, 2.9 % from that
 of 10 and 1.4 % from that of 20.
 """
+_MOST_REGIONS: Final = 3
+"""Regions of a person that are named, those furthest from the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,10 +433,18 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
         )
     if smallest < _FEWEST_FOR_OUTLIERS:
         yield f"No outliers are named below {_FEWEST_FOR_OUTLIERS} persons: their spread is uncertain."
-    for each in outliers:
+    for name in sorted({each.name for each in outliers}):
+        own = sorted((each for each in outliers if each.name == name), key=lambda each: -abs(each.robust_sds))
+        named = ", ".join(
+            f"{each.quantity} {each.region} {each.value:.1f} ({each.robust_sds:+.1f})"
+            for each in own[:_MOST_REGIONS]
+        )
+        more = f" and {len(own) - _MOST_REGIONS} more" if len(own) > _MOST_REGIONS else ""
+        yield f"Outlier: {name} {named}{more}"
+    if outliers:
         yield (
-            f"Outlier: {each.name} {each.quantity} {each.region} {each.value:.1f}, {each.robust_sds:+.1f} "
-            "robust SDs from the median; it is part of the range. Check whether the person is normal."
+            "The values of outliers (distance from the median in robust SDs) are part of the ranges; check "
+            "whether these persons are normal."
         )
 
 

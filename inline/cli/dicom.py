@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -16,6 +19,10 @@ from inline.cli.options import EngineOption, SettingsFile, Verbose, path
 from inline.data.errors import ConfigurationError
 from inline.data.plural import counted
 from inline.settings import load_settings
+from inline.terminal.text import printable
+
+if TYPE_CHECKING:
+    from inline.dicom.node.studies import StoredSeries, StoredStudy, WaitingResults
 
 _log = logging.getLogger(__name__)
 
@@ -97,11 +104,24 @@ def dicom_queue(
     drop: Annotated[
         str, Option("--drop", metavar="NAME", help="Remove what waits for a destination, while no node runs.")
     ] = "",
+    forget: Annotated[
+        str | None,
+        Option("--forget", metavar="STUDY", help="Remove everything of a study (UID), while no node runs."),
+    ] = None,
+    listed: Annotated[
+        bool, Option("--list", help="List studies with patient ID, series and results.")
+    ] = False,
+    json_output: Annotated[bool, Option("--json", help="Print the list as JSON; with --list.")] = False,
     spool: Annotated[Path | None, Option(parser=path, help="Folder of the queue.")] = None,
     settings_file: SettingsFile = None,
 ) -> None:
     """Show what the queue of a DICOM node holds, whether it runs or not."""
+    from inline.dicom.node.quiet import silence_libraries
     from inline.dicom.node.spool import drop_results, inspect, move_results, spool_folder
+    from inline.dicom.node.studies import forget_study, list_studies
+
+    if json_output and not listed:
+        raise ConfigurationError("--json prints the list of studies; give --list too")
 
     settings = load_settings(settings_file, dicom={"spool": spool})
     folder, known = spool_folder(settings.dicom), {each.name for each in settings.dicom.destinations}
@@ -113,7 +133,17 @@ def dicom_queue(
         typer.echo(f"{counted(moved, 'object')} moved from {move[0]} to {move[1]}")
     if drop:
         typer.echo(f"{counted(drop_results(folder, drop), 'object')} for {drop} dropped")
+    if forget is not None:
+        gone = forget_study(folder, forget)
+        typer.echo(
+            f"study {forget} forgotten: {counted(gone.objects, 'received object')}, "
+            f"{counted(gone.results, 'result')}"
+        )
     backlog = inspect(folder, retry=retry)
+    if listed:
+        silence_libraries()
+        _print_studies(list_studies(folder), as_json=json_output)
+        return
     if retry:
         typer.echo("everything in the queue is due now; a node that runs tries it again at once")
     typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
@@ -126,3 +156,29 @@ def dicom_queue(
         if known and name not in known:
             typer.echo(f"{name} is none of dicom.destinations: --move {name} OTHER, or --drop {name}")
     typer.echo(f"{backlog.bytes / 1e6:.1f} MB in the spool")
+
+
+def _print_studies(studies: Sequence[StoredStudy], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in studies], indent=1))
+        return
+    for study in studies:
+        patient = f", patient {study.patient_id}" if study.patient_id else ""
+        typer.echo(printable(f"study {study.uid}{patient}"))
+        for series in study.series:
+            state = f"{series.state}, last one {series.since}"
+            typer.echo(f"  series {series.uid}: {_amount(series)}, {state}{_reason(series)}")
+        for waiting in study.results:
+            since = f" since {waiting.since}" if waiting.since else ""
+            typer.echo(f"  {waiting.destination}: {_amount(waiting)} to deliver{since}{_reason(waiting)}")
+    if not studies:
+        typer.echo("no study in the spool")
+
+
+def _amount(stored: StoredSeries | WaitingResults) -> str:
+    missing = f" ({stored.missing} without a file)" if stored.missing else ""
+    return counted(stored.objects, "object") + missing
+
+
+def _reason(stored: StoredSeries | WaitingResults) -> str:
+    return f" ({stored.error})" if stored.error else ""

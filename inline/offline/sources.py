@@ -25,6 +25,9 @@ _OTHER: Final = (
     "{} is no DICOM (DICM at byte 128), MRD, NIfTI (.nii, .nii.gz), npz, npy or BART file; save arrays of "
     "MATLAB and others as npz (docs/dicom.md)"
 )
+_ARCHIVES: Final = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0", b"Rar!\x1a\7")
+"""First bytes of zip, gzip, 7z, bzip2, xz and RAR; tar has a mark of its own."""
+_TAR: Final = (257, b"ustar")
 
 
 @dataclass(slots=True)
@@ -130,6 +133,10 @@ class Sources:
                 files.setdefault(os.path.realpath(data), path)
             elif _may_be_dicom(path):
                 dicom.append(path)
+            elif _is_archive(path):
+                self.problems.append(
+                    f"{path} is an archive; unpack it (unzip, tar, 7z), and give the folder of its files"
+                )
             else:
                 self.problems.append(_OTHER.format(path))
         return dicom, niftis, list(files.values())
@@ -141,3 +148,11 @@ def _may_be_dicom(file: Path) -> bool:
         return begins_as_dicom(file)
     except OSError:
         return True
+
+
+def _is_archive(file: Path) -> bool:
+    """Return whether a file begins as an archive or a compressed file does."""
+    place, mark = _TAR
+    with file.open("rb") as opened:
+        head = opened.read(place + len(mark))
+    return head.startswith(_ARCHIVES) or head.endswith(mark)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import tomllib
 
 import numpy as np
@@ -137,6 +138,26 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
     assert "Warning" not in printed
     assert "Outlier: p07 T1 global 1200.0" in printed
     assert "p08" not in printed
+
+
+def test_an_outlier_is_named_once_with_its_regions_that_are_furthest_off(tmp_path, capsys):
+    regions = ["global", "septum", *(f"segment {each}" for each in range(1, 17))]
+    for number in range(20):
+        values = {each: 920.0 + 3.0 * ((7 * number + place) % 20) for place, each in enumerate(regions)}
+        if number in {7, 11}:
+            values |= {each: 1100.0 + number + 10.0 * place for place, each in enumerate(regions)}
+        own = [region(each, value) for each, value in values.items()]
+        write(tmp_path, f"p{number:02d}", [slice_record(0.0, regions=own)])
+    calibrate(tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "utlier" in line]
+    assert [line.split()[:2] for line in lines[:-1]] == [["Outlier:", "p07"], ["Outlier:", "p11"]]
+    for line in lines[:-1]:
+        assert line.endswith(" and 15 more")
+        distances = [float(each) for each in re.findall(r"\(\+([0-9.]+)\)", line)]
+        assert len(distances) == 3
+        assert distances == sorted(distances, reverse=True)
+        assert "T1 segment 16 12" in line
+    assert "check whether these persons are normal" in lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,8 @@ class ReceivedObjects:
             (received.series, received.study, self._store.clock(), received.stated),
         )
         database.execute(
-            "INSERT OR REPLACE INTO object (uid, in_series, file, bytes) VALUES (?, ?, ?, ?)",
-            (received.uid, received.series, file.name, size),
+            "INSERT OR REPLACE INTO object (uid, in_series, file, bytes, study) VALUES (?, ?, ?, ?, ?)",
+            (received.uid, received.series, file.name, size, received.study),
         )
         ((broken,),) = rows(database, "SELECT broken FROM series WHERE uid = ?", received.series)
         return bool(broken)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inline.dicom.node.store import SpoolStore, rows
+from inline.dicom.node.store import SpoolStore, rows, study_of
 
 WAITING: Final = "it has not reported on storage commitment yet"
 _THIS: Final = (
@@ -61,7 +61,10 @@ class ResultQueue:
         gone: list[Any] = []
         for uid, file, size in results:
             gone += rows(database, "SELECT file, bytes FROM result WHERE uid = ?", uid)
-            database.execute("INSERT OR REPLACE INTO result VALUES (?, ?, ?)", (uid, file.name, size))
+            database.execute(
+                "INSERT OR REPLACE INTO result (uid, file, bytes, study, made) VALUES (?, ?, ?, ?, ?)",
+                (uid, file.name, size, study_of(file), self._store.clock()),
+            )
             database.executemany(
                 "INSERT OR REPLACE INTO delivery (of_result, destination) VALUES (?, ?)",
                 [(uid, destination) for destination in destinations],

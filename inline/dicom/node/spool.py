@@ -18,6 +18,7 @@ from inline.dicom.node.store import (
     SpoolError,
     SpoolInUseError,
     SpoolStore,
+    is_of_earlier_version,
     open_database,
     rows,
     sum_bytes,
@@ -138,7 +139,7 @@ def inspect(folder: Path, *, retry: bool = False) -> Backlog:
     Raises:
         SpoolError: there is none, or it cannot be read.
     """
-    with _database(folder) as database:
+    with spool_database(folder) as database:
         if retry:
             make_series_due(database)
             make_deliveries_due(database)
@@ -161,7 +162,7 @@ def move_results(folder: Path, destination: str, other: str) -> int:
     """
     if destination == other:
         raise SpoolError(f"the results of {destination} wait for it already; name another destination")
-    with _database(folder) as database:
+    with spool_database(folder) as database:
         _check_waiting(folder, destination, _backlog(database).deliveries)
         database.execute("BEGIN IMMEDIATE")
         number = move_deliveries(database, destination, other)
@@ -182,17 +183,10 @@ def drop_results(folder: Path, destination: str) -> int:
     Raises:
         SpoolError: none waits for the destination, a node runs, or the spool cannot be used.
     """
-    with _database(folder) as database:
+    with spool_database(folder) as database:
         _check_waiting(folder, destination, _backlog(database).deliveries)
-        try:
-            store = SpoolStore(folder, 0, 0)
-        except SpoolInUseError as error:
-            # It counts the bytes of its files itself, and may be sending one.
-            raise SpoolError(f"a node uses the spool {folder}; stop it before results are dropped") from error
-        try:
+        with held_store(folder, "results are dropped") as store:
             return ResultQueue(store).drop(destination)
-        finally:
-            store.close()
 
 
 def _check_waiting(folder: Path, destination: str, waiting: Collection[str]) -> None:
@@ -202,7 +196,27 @@ def _check_waiting(folder: Path, destination: str, waiting: Collection[str]) -> 
 
 
 @contextmanager
-def _database(folder: Path) -> Iterator[sqlite3.Connection]:
+def held_store(folder: Path, what: str) -> Iterator[SpoolStore]:
+    """Hold a spool that no node has open.
+
+    Args:
+        folder: of the spool.
+        what: happens to it, for the error message.
+
+    Raises:
+        SpoolError: a node has it open, or it cannot be used.
+    """
+    try:
+        store = SpoolStore(folder, 0, 0)
+    except SpoolInUseError as error:
+        # It counts the bytes of its files itself, and may be processing or sending one.
+        raise SpoolError(f"a node uses the spool {folder}; stop it before {what}") from error
+    with closing(store):
+        yield store
+
+
+@contextmanager
+def spool_database(folder: Path) -> Iterator[sqlite3.Connection]:
     """Yield the database of a spool.
 
     Raises:
@@ -212,6 +226,9 @@ def _database(folder: Path) -> Iterator[sqlite3.Connection]:
     if not file.exists():
         raise SpoolError(f"there is no spool in {folder}; name that of the node by --spool or dicom.spool")
     try:
+        if is_of_earlier_version(file):
+            with held_store(folder, "its queue is converted to this version"):
+                pass
         with closing(open_database(file)) as database:
             yield database
     except (OSError, sqlite3.Error) as error:

@@ -16,9 +16,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+
+from pydicom import dcmread
 
 from inline.data.errors import MyostreamError
 
@@ -40,10 +42,17 @@ CREATE TABLE IF NOT EXISTS object (
     uid TEXT PRIMARY KEY,
     in_series TEXT NOT NULL REFERENCES series(uid),
     file TEXT NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    study TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS objects_of_series ON object(in_series);
-CREATE TABLE IF NOT EXISTS result (uid TEXT PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS result (
+    uid TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    study TEXT NOT NULL,
+    made REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS delivery (
     of_result TEXT NOT NULL REFERENCES result(uid),
     destination TEXT NOT NULL,
@@ -55,7 +64,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 );
 CREATE INDEX IF NOT EXISTS due_of_destination ON delivery(destination, due);
 """
-_VERSION: Final = 2
+_VERSION: Final = 3
 _FROM_1: Final = (
     "".join(
         f"ALTER TABLE series ADD COLUMN {name} INTEGER NOT NULL DEFAULT {value};"
@@ -64,8 +73,18 @@ _FROM_1: Final = (
     )
     + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 )
+_FROM_2: Final = """
+ALTER TABLE object ADD COLUMN study TEXT NOT NULL DEFAULT '';
+UPDATE object SET study = (SELECT study FROM series WHERE series.uid = in_series);
+ALTER TABLE result ADD COLUMN study TEXT NOT NULL DEFAULT '';
+ALTER TABLE result ADD COLUMN made REAL NOT NULL DEFAULT 0;
+UPDATE result SET study = study_of(file);
+"""
+_CHANGES: Final = {0: _SCHEMA, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 DATABASE: Final = "spool.sqlite"
 SUFFIX: Final = ".dcm"
+UNKNOWN: Final = "unknown"
+"""Study of a result of an earlier version whose file is missing or damaged."""
 
 
 class SpoolError(MyostreamError):
@@ -121,7 +140,9 @@ class SpoolStore:
             ) from error
         except (OSError, sqlite3.Error) as error:
             os.close(self._held)
-            raise SpoolError(f"the spool {folder} cannot be used: {error}; set dicom.spool") from error
+            raise SpoolError(
+                f"the spool {folder} cannot be used: {error}; mend that, or set dicom.spool"
+            ) from error
 
     def close(self) -> None:
         """Close database and folder."""
@@ -241,13 +262,48 @@ def open_database(file: Path) -> sqlite3.Connection:
     file.chmod(0o600)
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
-        raise sqlite3.DatabaseError(f"its format {version} is of a later version of myostream")
+        raise sqlite3.DatabaseError(
+            f"its format {version} is of a later version of myostream, which is to be installed again"
+        )
+    if version == 0 and (others := len(list(file.parent.glob(f"*{SUFFIX}")))):
+        # A spool has its tables before its first object: these files would be removed as nobody's.
+        raise sqlite3.DatabaseError(
+            f"it has {others} files *{SUFFIX} and no records of them; of a copied spool, {file.name}-wal or "
+            f"{file.name} is missing"
+        )
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")  # no UID stays in the file when its row is gone
     if version < _VERSION:
-        change = _FROM_1 if version == 1 else _SCHEMA
-        database.executescript(f"BEGIN IMMEDIATE; {change} PRAGMA user_version = {_VERSION}; COMMIT;")
+        database.create_function("study_of", 1, lambda name: study_of(file.parent / name))
+        database.executescript(
+            f"BEGIN IMMEDIATE; {_CHANGES[version]} PRAGMA user_version = {_VERSION}; COMMIT;"
+        )
     return database
+
+
+def is_of_earlier_version(file: Path) -> bool:
+    """Return whether the database of a spool has the format of an earlier version."""
+    with closing(sqlite3.connect(file)) as database:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+    return bool(0 < version < _VERSION)
+
+
+def study_of(file: Path) -> str:
+    """Return the Study Instance UID of a DICOM file; :data:`UNKNOWN` where it cannot be read."""
+    return _text_of(file, "StudyInstanceUID") or UNKNOWN
+
+
+def patient_of(file: Path) -> str:
+    """Return the patient ID of a DICOM file; empty where it has none or cannot be read."""
+    return _text_of(file, "PatientID")
+
+
+def _text_of(file: Path, name: str) -> str:
+    try:
+        return str(dcmread(file, stop_before_pixels=True, specific_tags=[name]).get(name) or "")
+    except Exception:  # of damaged files pydicom raises many kinds
+        return ""
 
 
 def sum_bytes(database: sqlite3.Connection) -> int:

@@ -919,3 +919,26 @@ def test_images_of_a_file_may_lie_in_any_order(stamps, numbered, tmp_path):
     expected = [[first + k for k in np.argsort(MOLLI)] for first in (0, 10)]
     for order in (np.arange(16)[::-1], *(generator.permutation(16) for _ in range(20))):
         assert sorted(values_of(tmp_path / "a.h5", [images[k] for k in order])) == expected
+
+
+def archive(folder, kind):
+    """A file of these images as an archive makes it, by the program of the kind where Python has none."""
+    (folder / "in").mkdir()
+    (folder / "in" / "IM1").write_bytes(bytes(400))
+    if kind == "7z":  # signature header of an empty archive (7zFormat.txt of the 7-Zip SDK)
+        (file := folder / "images.7z").write_bytes(b"7z\xbc\xaf\x27\x1c\0\x04\x8d\x9b\xd5\x0f" + bytes(20))
+        return file
+    return Path(shutil.make_archive(str(folder / "images"), kind, folder / "in"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar", "7z"])
+@pytest.mark.parametrize("named", [True, False])
+def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
+    """Also as some programs save a download of an archive: without a suffix."""
+    file = archive(tmp_path, kind)
+    if not named:
+        file = file.rename(tmp_path / "archive")
+    found, sources = read(file)
+    assert found == []
+    (problem,) = sources.problems
+    assert problem == f"{file} is an archive; unpack it (unzip, tar, 7z), and give the folder of its files"

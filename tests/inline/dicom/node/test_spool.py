@@ -528,13 +528,15 @@ def test_an_association_that_ended_with_the_process_was_broken_off(opened, clock
     assert spool.received.take(IDLE_S).broken == (set() if released else {"1.1"})
 
 
-def test_a_spool_of_the_version_before_goes_on(clock, tmp_path):
+def test_a_spool_of_the_first_version_goes_on(clock, tmp_path):
     with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
         receive(spool)
     with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
         for name in ("mapped", "released", "broken"):
             database.execute(f"ALTER TABLE series DROP COLUMN {name}")
         database.execute("ALTER TABLE delivery DROP COLUMN asked")
+        for table, name in (("object", "study"), ("result", "study"), ("result", "made")):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
@@ -549,6 +551,22 @@ def test_a_spool_of_a_later_version_is_refused(opened, tmp_path):
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(SpoolError, match="later version"):
         inspect(tmp_path / "spool")
+
+
+@pytest.mark.parametrize("copied", [[], ["spool.sqlite"]], ids=["files alone", "without spool.sqlite-wal"])
+def test_files_that_came_without_their_records_are_not_removed(opened, tmp_path, copied):
+    """A copy of a spool that lacks a part, or a folder of other DICOM files."""
+    receive(opened())
+    (tmp_path / "copy").mkdir()
+    for name in [*files(tmp_path / "spool"), *copied]:
+        (tmp_path / "copy" / name).write_bytes((tmp_path / "spool" / name).read_bytes())
+    held = files(tmp_path / "copy")
+    with pytest.raises(SpoolError, match=r"has 2 files .*\.dcm.* and no records of them"):
+        Spool(tmp_path / "copy", 1 << 20, 0, KEPT_S)
+    if copied:
+        with pytest.raises(SpoolError, match="no records of them"):
+            inspect(tmp_path / "copy")
+    assert files(tmp_path / "copy") == held
 
 
 def test_a_disk_that_is_full_leaves_no_half_of_an_object(opened, clock, tmp_path, monkeypatch):
