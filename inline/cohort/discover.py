@@ -28,7 +28,8 @@ class ExaminationPath:
     """Place of an examination: the input of a task.
 
     Attributes:
-        name: path below the root, of the file or of the folder that holds all files; text in any encoding.
+        name: path below the root, of the file or of the folder that holds all files; the study UID where
+            that is the root, as of an archive's storage; text in any encoding.
         file: MRD file; None for DICOM.
         folders: folders that hold the DICOM files of the study, sorted.
         study: study UID; empty for MRD files and for DICOM files without one.
@@ -182,7 +183,8 @@ def _of_file(file: Path, root: Path) -> ExaminationPath:
 def _of_study(study: str, files: list[Path], root: Path) -> ExaminationPath:
     folders = tuple(sorted({file.parent for file in files}))
     common = Path(os.path.commonpath(folders))
-    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root), len(files))
+    name = study if study and common == root else _below(common, root)
+    return ExaminationPath(name, None, folders, study, _digest(files, root), len(files))
 
 
 def _below(path: Path, root: Path) -> str:

@@ -61,6 +61,16 @@ def test_dicom_files_are_grouped_by_study_wherever_they_lie(tmp_path):
     assert found.others == 1
 
 
+def test_studies_whose_files_lie_in_all_folders_have_their_uid_for_a_name(tmp_path):
+    """As in the storage folder of Orthanc."""
+    for folder in ("0a", "7f"):
+        for study in ("1.2.3", "1.2.4"):
+            write_dicom(tmp_path / folder / study, study, f"{study}.{int(folder, 16)}")
+    found = discover(tmp_path)
+    assert names(found) == [("1.2.3", "1.2.3"), ("1.2.4", "1.2.4")]
+    assert [len(study_files(each)) for each in found.examinations] == [2, 2]
+
+
 def test_files_without_a_study_uid_belong_to_their_folder(tmp_path):
     write_dicom(tmp_path / "a" / "IM1", "", "1.1")
     write_dicom(tmp_path / "b" / "IM1", "", "1.2")
