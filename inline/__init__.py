@@ -341,7 +341,7 @@ def ecv(
     Args:
         native: T1 of :func:`process`, without contrast agent.
         post: likewise, with contrast agent.
-        haematocrit: a fraction from 0.2 to 0.65; None for that of the settings.
+        haematocrit: a fraction from 0.2 to 0.65; None for ``ecv.haematocrit`` of the settings.
         settings: of ECV, regions and reference ranges; None for those of the program.
 
     Returns:
@@ -387,11 +387,8 @@ def _of_ecv(
     from model.relaxometry.ecv import check_haematocrit
 
     made = settings or load_settings()
-    ecv_settings = made.ecv
-    if haematocrit is not None:
-        given = check_haematocrit(number("haematocrit", haematocrit))
-        ecv_settings = ecv_settings.model_copy(update={"haematocrit": given})
-    return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
+    given = None if haematocrit is None else check_haematocrit(number("haematocrit", haematocrit))
+    return made.ecv.of_patient(given), made.regions, ReferenceRanges.load(made.reference.file)
 
 
 def _own_pipeline() -> Pipeline:

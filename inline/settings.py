@@ -156,17 +156,29 @@ class EcvSettings(_Frozen):
 
     Attributes:
         haematocrit: of the patient, a fraction from 0.2 to 0.65; None where it is not known.
-        synthetic: without ``haematocrit``, compute one from native blood T1, where a formula for the field
+        haematocrits: CSV file with the haematocrit of each study, which goes before ``haematocrit``
+            (:mod:`inline.examination.haematocrits`); None for none.
+        synthetic: without a haematocrit, compute one from native blood T1, where a formula for the field
             strength is published; results state it.
     """
 
     haematocrit: float | None = None
+    haematocrits: _Path | None = None
     synthetic: bool = False
 
     @field_validator("haematocrit")
     @classmethod
     def _check(cls, value: float | None) -> float | None:
         return None if value is None else check_haematocrit(value)
+
+    def of_patient(self, haematocrit: float | None) -> Self:
+        """Return the settings with the haematocrit that was stated for a patient, where one was.
+
+        It goes before the file, which is not read then.
+        """
+        if haematocrit is None:
+            return self
+        return self.model_copy(update={"haematocrit": haematocrit, "haematocrits": None})
 
 
 class ReferenceSettings(_Frozen):

@@ -19,6 +19,7 @@ def settings_digest(settings: Settings, without: Collection[str] = ()) -> str:
     """Return the SHA-256 of every setting that changes a value, as 64 hexadecimal digits.
 
     Reference ranges and the confidence beside the weights count by their content, wherever their files lie.
+    The file of haematocrits does not count: it holds those of other studies too.
 
     Args:
         settings: of the program.
@@ -28,6 +29,7 @@ def settings_digest(settings: Settings, without: Collection[str] = ()) -> str:
         OSError: the file of reference ranges or that of the confidence cannot be read.
     """
     counted = settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT.union(without))
+    del counted["ecv"]["haematocrits"]
     confidence = (settings.weights or DEFAULT) / FILE
     files = {"confidence": confidence if confidence.exists() else None, "reference": settings.reference.file}
     for name, file in files.items():

@@ -28,6 +28,7 @@ class AcquiredExamination:
         unread: these files; empty where the source has one file alone.
         files: that the images of a slice were read from; empty where the source has one file alone.
         header: of the measurement, as far as the source states it.
+        shared_study: its study UID is that of another patient too.
     """
 
     name: str
@@ -39,6 +40,7 @@ class AcquiredExamination:
     unread: frozenset[Path] = frozenset()
     files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
     header: MeasurementHeader = field(default_factory=MeasurementHeader)
+    shared_study: bool = False
 
 
 def of_images(

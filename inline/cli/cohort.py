@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -56,20 +57,24 @@ def cohort(
         )
     require("distributed", "pyarrow")
     from inline.cohort.discover import discover
+    from inline.cohort.haematocrits import with_lines
     from inline.cohort.lock import locked
     from inline.cohort.provenance import CohortProvenance
     from inline.cohort.store import Store
     from inline.cohort.task import CohortTask
     from inline.data.errors import CohortError
+    from inline.examination.haematocrits import checked_haematocrits
     from inline.offline.mrd import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
+    haematocrits = checked_haematocrits(settings.ecv.haematocrits)
     # Links are kept: other hosts may reach the same folder by another one.
     root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
     if root.is_dir() and root.samefile(output):
         raise CohortError(f"{output} holds the examinations; give another folder for the results")
     with _console.status("Looking for examinations"):
         found = discover(root, without=output)
+    found = replace(found, examinations=with_lines(found.examinations, haematocrits))
     if not found.examinations and not found.problems:
         raise CohortError(
             f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
@@ -100,9 +105,11 @@ def cohort(
 def _settings(file: Path | None, engine: str | None) -> Settings:
     settings = load_settings(file, engine=engine)
     # Workers have another current folder than the one that paths of the environment mean.
-    weights, ranges = (each and each.absolute() for each in (settings.weights, settings.reference.file))
+    files = (settings.weights, settings.reference.file, settings.ecv.haematocrits)
+    weights, ranges, haematocrits = (each and each.absolute() for each in files)
     reference = settings.reference.model_copy(update={"file": ranges})
-    return settings.model_copy(update={"weights": weights, "reference": reference})
+    ecv = settings.ecv.model_copy(update={"haematocrits": haematocrits})
+    return settings.model_copy(update={"weights": weights, "reference": reference, "ecv": ecv})
 
 
 def _process(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from typer import BadParameter, Option
 
@@ -12,6 +12,9 @@ from inline.data.errors import MyostreamError
 from inline.data.paths import path as path
 from model.output import check_folder, check_outputs
 from model.relaxometry.ecv import check_haematocrit
+
+if TYPE_CHECKING:
+    from inline.settings import Settings
 
 
 def existing_file(file: Path | None) -> Path | None:
@@ -70,6 +73,18 @@ def haematocrit(value: float | None) -> float | None:
         return None if value is None else check_haematocrit(value)
     except ValueError as error:
         raise MyostreamError(str(error)) from error
+
+
+def settings_of_patient(file: Path | None, engine: str | None, haematocrit: float | None) -> Settings:
+    """Return the settings with the haematocrit that was given for a patient, where one was.
+
+    Raises:
+        ConfigurationError: the settings cannot be used.
+    """
+    from inline.settings import load_settings
+
+    settings = load_settings(file, engine=engine)
+    return settings.model_copy(update={"ecv": settings.ecv.of_patient(haematocrit)})
 
 
 HaematocritOption = Annotated[

@@ -18,6 +18,7 @@ from inline.cli.options import (
     SettingsFile,
     output_folder,
     path,
+    settings_of_patient,
 )
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
@@ -78,9 +79,9 @@ def process(
     settings_file: SettingsFile = None,
 ) -> None:
     """Fit maps, find contours, print values and ECV of files: DICOM, MRD, NIfTI, arrays."""
+    from inline.examination.haematocrits import checked_haematocrits
     from inline.offline.arrays import is_array
     from inline.offline.sources import Sources
-    from inline.settings import load_settings
 
     options = array_options(ti, te, spacing)
     # A path that does not exist is named below.
@@ -88,7 +89,8 @@ def process(
         raise MyostreamError("--ti, --te and --spacing are of arrays (npz, npy, cfl), and none is given")
     if dicom is not None:
         require("pydicom", "highdicom")
-    settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
+    settings = settings_of_patient(settings_file, engine, haematocrit)
+    checked_haematocrits(settings.ecv.haematocrits)  # an error before the work
     sources = Sources(settings.assembly, options, group)
     reports = tuple(report or ())
     if reports:
@@ -178,7 +180,8 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
                     "arrays and NIfTI images state no study; myostream.ecv in Python takes two results"
                     if any(is_array(file) or is_nifti(file) for file in files)
                     else "their headers state no common study UID, or differ in frame of reference or "
-                    "patientID or patientName; give one of them, or set ecv.haematocrit, which holds for all"
+                    "patientID or patientName; give one of them, or set ecv.haematocrits, the file "
+                    "with that of each study"
                 )
             )
         studies.add(study)

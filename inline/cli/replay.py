@@ -228,6 +228,7 @@ def _check_options(
 
     Servers that run already may have configurations of other names.
     """
+    from inline.examination.haematocrits import checked_haematocrits
     from inline.settings import load_settings
 
     if speed != 1.0 and not realtime:
@@ -235,7 +236,7 @@ def _check_options(
     if settings_file is not None and not started:
         raise MyostreamError("--settings is for the server that is started; --server has its own")
     if started:
-        load_settings(settings_file)
+        checked_haematocrits(load_settings(settings_file).ecv.haematocrits)
         if config not in {*Configuration, OPENRECON}:
             raise MyostreamError(
                 f"there is no configuration {config!r}; there are {', '.join(Configuration)}"

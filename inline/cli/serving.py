@@ -11,7 +11,15 @@ import typer
 from typer import Argument, Option
 
 from inline.addresses import host_port
-from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
+from inline.cli.options import (
+    EngineOption,
+    HaematocritOption,
+    SettingsFile,
+    Verbose,
+    finite,
+    path,
+    settings_of_patient,
+)
 from inline.data.descriptors import raise_descriptor_limit
 from inline.data.errors import MyostreamError
 from inline.emit.schema import read_message
@@ -120,7 +128,7 @@ def stream(
     from inline.serving.pipe import run
     from inline.serving.signals import leave_hanging_threads
 
-    settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
+    settings = settings_of_patient(settings_file, engine, haematocrit)
     with log_to_stderr(settings.log, verbose=verbose):
         taken = run(settings, source=source, sink=sink, configuration=config)
     leave_hanging_threads(0 if taken else 1)

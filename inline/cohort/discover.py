@@ -33,7 +33,8 @@ class ExaminationPath:
         file: MRD file; None for DICOM.
         folders: folders that hold the DICOM files of the study, sorted.
         study: study UID; empty for MRD files and for DICOM files without one.
-        source: SHA-256 of the names, sizes and modification times of its files.
+        source: SHA-256 of the names, sizes and modification times of its files, and of its haematocrit
+            where the settings name a file of these (:mod:`inline.cohort.haematocrits`).
         files: number of them.
     """
 

@@ -70,7 +70,7 @@ class CohortTask:
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
         slices, ecv, notes, images, count = list[Record](), list[Record](), list[str](), 0, 0
-        for processed in process_examinations(parts, pipeline, self.settings):
+        for processed in process_examinations(parts, pipeline, self.settings, examination.name):
             part, count = processed.examination, processed.number
             slices += (_of_part(count, each) for each in processed.records)
             ecv += (_of_part(count, each) for each in processed.ecv_records)

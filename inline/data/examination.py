@@ -30,6 +30,8 @@ class HaematocritSource(StrEnum):
 
     GIVEN = "given"
     """Stated by the user or a client; whether of a blood sample is not known here."""
+    FILE = "file"
+    """Of the study, by the site's file (setting ``ecv.haematocrits``)."""
     SYNTHETIC = "synthetic"
     """Computed from native blood T1."""
 
@@ -40,7 +42,7 @@ class Haematocrit:
 
     Attributes:
         value: 0 to 1.
-        source: given, or native blood T1.
+        source: given, the site's file, or native blood T1.
     """
 
     value: float

@@ -20,7 +20,7 @@ from inline.data.folders import files_below, unread
 from inline.dicom.frame import Frame, frames
 from inline.elements.header import FrameHeader
 from inline.elements.scale import ScaleError
-from inline.mrd.header import MeasurementHeader, tesla
+from inline.mrd.header import MeasurementHeader, identity, tesla
 from model.nifti import is_nifti
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def read_header(file: Path) -> Dataset:
 def read_measurement(frame: Frame) -> MeasurementHeader:
     """Return what an image states of its whole examination; names of protocols are left to each series."""
     field: float | None = None
-    sex = system = date = time = ""
+    sex = system = date = time = accession = ""
     # Of a damaged element pydicom raises many kinds, and what follows stays unknown. Errors of the file are
     # reported where its pixels are read.
     with suppress(Exception), quiet():
@@ -161,6 +161,7 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
         field, sex = header.number("MagneticFieldStrength"), header.text("PatientSex")
         system = " ".join(filter(None, map(header.text, ("Manufacturer", "ManufacturerModelName"))))
         date, time = header.text("StudyDate"), header.text("StudyTime")
+        accession = header.text("AccessionNumber")
     return MeasurementHeader(
         study_uid=frame.study,
         frame_of_reference_uid=frame.reference,
@@ -170,6 +171,8 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
         # As the header of MRD states them: 2026-01-31, 10:00:00.
         study_date=_DATE.sub(r"\1-\2-\3", date),
         study_time=_TIME.sub(r"\1:\2:\3", time),
+        patient_id=identity("patient_id", frame.patient),
+        accession_number=identity("accession_number", accession),
     )
 
 

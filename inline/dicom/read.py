@@ -61,11 +61,15 @@ class DicomFiles:
 
         Images without a study UID are taken together by their folder.
         """
-        by_study = groupby(sorted(_with_patients(self._frames), key=_study), key=_study)
+        frames = _with_patients(self._frames)
+        patients = Counter(study for study, _ in {(each.study, each.patient) for each in frames})
+        by_study = groupby(sorted(frames, key=_study), key=_study)
         dated = [frame for _, members in by_study for frame in _in_one_frame(on_one_day(list(members)))]
         ordered = sorted(dated, key=_examination)
-        for _, members in groupby(ordered, key=_examination):
-            yield _assemble(list(members), self._settings, self._broken, self._alive)
+        for _, group in groupby(ordered, key=_examination):
+            members = list(group)
+            made = _assemble(members, self._settings, self._broken, self._alive)
+            yield replace(made, shared_study=patients[members[0].study] > 1)
 
 
 def open_dicom(

@@ -24,6 +24,7 @@ from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocr
 from inline.data.flags import Finding, Flag
 from inline.data.results import BloodT1, SliceLevel, SliceResult
 from inline.data.series import Enhancement
+from inline.examination.haematocrits import OfStudy
 from inline.examination.pairing import Pair, mismatch, shortened, usable
 from inline.examination.registration import Registered, register, sample
 from inline.reference import ReferenceRanges, with_z_scores
@@ -62,6 +63,7 @@ def ecv_of_pair(
     settings: EcvSettings,
     regions: RegionSettings,
     ranges: ReferenceRanges,
+    of_study: OfStudy | None = None,
 ) -> EcvResult:
     """Return partition coefficient and ECV of a pair; what prevents them is stated in the result.
 
@@ -70,6 +72,7 @@ def ecv_of_pair(
         settings: with the haematocrit.
         regions: settings of the regions.
         ranges: normal values of the site, for z-scores.
+        of_study: what the site's file of haematocrits states on the study; None without one.
     """
     native, post = pair.native, pair.post
     empty = EcvResult(
@@ -89,7 +92,7 @@ def ecv_of_pair(
     except _NotMeasuredError as error:
         return replace(empty, error=error.message, flags=(error.flag,))
     (native, native_note), (post, post_note) = _within_tissue(native), _within_tissue(post)
-    found = _with_haematocrit(_with_flags(empty, pair), native, settings)
+    found = _with_haematocrit(_with_flags(empty, pair), native, settings, of_study)
     left_out = (("native", native_note), ("post-contrast", post_note))
     notes = (f"In the {name} map {note}" for name, note in left_out if note)
     found = replace(found, notes=(*found.notes, *notes))
@@ -198,14 +201,20 @@ def _with_flags(empty: EcvResult, pair: Pair) -> EcvResult:
     return replace(empty, flags=tuple(flags), notes=notes)
 
 
-def _with_haematocrit(found: EcvResult, native: SliceResult, settings: EcvSettings) -> EcvResult:
+def _with_haematocrit(
+    found: EcvResult, native: SliceResult, settings: EcvSettings, of_study: OfStudy | None
+) -> EcvResult:
     """Return the result with the haematocrit, or with the note on why there is none."""
-    if settings.haematocrit is not None:
+    if of_study is not None:
+        if of_study.value is not None:
+            return replace(found, haematocrit=Haematocrit(of_study.value, HaematocritSource.FILE))
+        found = replace(found, notes=(*found.notes, of_study.note))
+    if settings.haematocrit is not None and not (of_study and of_study.refused):
         return replace(found, haematocrit=Haematocrit(settings.haematocrit, HaematocritSource.GIVEN))
     haematocrit, flag = None, Flag.NO_HAEMATOCRIT
     note = (
-        "No haematocrit is known (option --haematocrit or setting ecv.haematocrit): there is the partition "
-        "coefficient alone."
+        "No haematocrit is known (option --haematocrit, settings ecv.haematocrits and ecv.haematocrit): "
+        "there is the partition coefficient alone."
     )
     if settings.synthetic:
         assert native.blood is not None
@@ -295,7 +304,7 @@ def _measured(
 
 def _compared(found: EcvResult, native: SliceResult, ranges: ReferenceRanges) -> EcvResult:
     """Return the result with z-scores of a measured haematocrit's ECV, where the site has ranges for it."""
-    if found.haematocrit is None or found.haematocrit.source is not HaematocritSource.GIVEN:
+    if found.haematocrit is None or found.haematocrit.source is HaematocritSource.SYNTHETIC:
         return found
     fitting, note = ranges.of("ECV", native)
     regions, source = with_z_scores(found.regions, fitting)

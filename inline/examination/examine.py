@@ -13,6 +13,7 @@ from inline.data.geometry import SAME_MM
 from inline.data.results import SliceResult
 from inline.data.series import Enhancement, Quantity
 from inline.examination.ecv import ecv_of_pair
+from inline.examination.haematocrits import OfStudy
 from inline.examination.pairing import (
     Pair,
     Places,
@@ -35,6 +36,7 @@ def examine(
     ranges: ReferenceRanges,
     *,
     earlier: Iterable[SliceResult] = (),
+    of_study: OfStudy | None = None,
 ) -> Examination:
     """Return an examination with the ECV of every slice position that has native and post-contrast T1.
 
@@ -48,6 +50,7 @@ def examine(
         ranges: normal values of the site, for z-scores.
         earlier: slices of the same study that were examined before, such as those of another file: partners
             of these ones, without a result of their own.
+        of_study: what the site's file of haematocrits states on their study; None without one.
     """
     slices, before = tuple(results), tuple(earlier)
     found: list[EcvResult] = []
@@ -55,14 +58,20 @@ def examine(
     for number, result in enumerate(slices):
         if (pair := find_pair(result, (*before, *slices[:number]), slices[number + 1 :])) is not None:
             paired |= {id(pair.native), id(pair.post)}
-            found.append(_ecv(pair, settings, regions, ranges))
+            found.append(_ecv(pair, settings, regions, ranges, of_study))
     single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
     return Examination(slices, (*found, *without_partner(single, (*before, *slices))))
 
 
-def _ecv(pair: Pair, settings: EcvSettings, regions: RegionSettings, ranges: ReferenceRanges) -> EcvResult:
+def _ecv(
+    pair: Pair,
+    settings: EcvSettings,
+    regions: RegionSettings,
+    ranges: ReferenceRanges,
+    of_study: OfStudy | None,
+) -> EcvResult:
     try:
-        return ecv_of_pair(pair, settings, regions, ranges)
+        return ecv_of_pair(pair, settings, regions, ranges, of_study)
     except Exception as error:  # as of a slice
         return failed(pair, error)
 

@@ -23,6 +23,8 @@ _IDENTIFIERS: Final = ("patientName", "patientID", "accessionNumber")
 """Elements that are another's in another patient."""
 _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patient", re.IGNORECASE)
 """Form of these elements in headers of anonymised patients."""
+_DAY: Final = re.compile(r"([0-9]{4})([-.]?)([0-9]{2})\2([0-9]{2})")
+"""Date as MRD, DICOM and its first edition state it."""
 _MOST_SPACES: Final = 64
 """Encodings whose reconstructed space is kept."""
 _FIELDS_T: Final = 0.1, 20.0
@@ -97,6 +99,7 @@ class MeasurementHeader:
             read; empty where none states anything. Headers of two patients may differ in nothing else.
         patient_id: digest of ``subjectInformation/patientID``; empty where that states none.
         patient_name: digest of ``subjectInformation/patientName``; likewise.
+        accession_number: digest of ``studyInformation/accessionNumber``; likewise.
         content: digest of all texts; likewise.
     """
 
@@ -118,6 +121,7 @@ class MeasurementHeader:
     patient: bytes = field(default=b"", compare=False, repr=False)
     patient_id: bytes = field(default=b"", compare=False, repr=False)
     patient_name: bytes = field(default=b"", compare=False, repr=False)
+    accession_number: bytes = field(default=b"", compare=False, repr=False)
     content: bytes = field(default=b"", compare=False, repr=False)
 
     def first(self, counter: str) -> int:
@@ -141,6 +145,17 @@ class MeasurementHeader:
         study, frame = (digest([uid]) if uid else b"" for uid in self.uids)
         return StudyKey(study, frame, self.patient_id, self.patient_name)
 
+    @property
+    def identities(self) -> dict[str, bytes]:
+        """Statements that identify the study, as :func:`identity` makes them, by its names."""
+        stated = {
+            "study_uid": identity("study_uid", self.study_uid),
+            "accession_number": self.accession_number,
+            "patient_id": self.patient_id,
+            "study_date": identity("study_date", self.study_date),
+        }
+        return {name: value for name, value in stated.items() if value}
+
 
 def identifier(text: str) -> str:
     """Return a number or name of a patient in one form; empty where it is that of anonymised ones.
@@ -151,6 +166,23 @@ def identifier(text: str) -> str:
     alphabetic, _, _ = unicodedata.normalize("NFKC", text).strip("=").partition("=")
     stated = re.sub(r"[\s^,]++", " ", alphabetic).strip().casefold()
     return "" if _PLACEHOLDER.fullmatch(stated) else stated
+
+
+def identity(name: str, text: str) -> bytes:
+    """Return the digest of a text that identifies a study; empty where it identifies none.
+
+    Args:
+        name: ``study_uid``, ``accession_number``, ``patient_id``, ``study_date``, or ``examination``: the
+            name of an examination in a cohort.
+        text: as a header or a list states it.
+    """
+    if name == "study_uid":
+        stated = text if _UID.fullmatch(text) else ""
+    elif name == "study_date":
+        stated = "".join(parts.group(1, 3, 4)) if (parts := _DAY.fullmatch(text)) else ""
+    else:
+        stated = text if name == "examination" or identifier(text) else ""
+    return digest([stated]) if stated else b""
 
 
 def digest(texts: Iterable[str]) -> bytes:
@@ -256,8 +288,9 @@ def parse_header(xml: str) -> MeasurementHeader:
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
         patient=_patient(root),
-        patient_id=digest([patient_id]) if identifier(patient_id) else b"",
+        patient_id=identity("patient_id", patient_id),
         patient_name=digest([identifier(name)]) if identifier(name) else b"",
+        accession_number=identity("accession_number", text("studyInformation/accessionNumber")),
         content=digest(_parts(root)),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -17,7 +17,8 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity
 from inline.emit.record import Record, ecv_in_order, ecv_record, file_names, in_order, slice_record
 from inline.examination.examine import examine
-from inline.mrd.header import StudyKey
+from inline.examination.haematocrits import HaematocritFile
+from inline.mrd.header import StudyKey, identity
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
 from inline.settings import Settings
@@ -62,7 +63,7 @@ class Output(Protocol):
 
 
 def process_examinations(
-    examinations: Iterable[AcquiredExamination], pipeline: Pipeline, settings: Settings
+    examinations: Iterable[AcquiredExamination], pipeline: Pipeline, settings: Settings, name: str = ""
 ) -> Iterator[Processed]:
     """Yield the results of each examination.
 
@@ -74,7 +75,10 @@ def process_examinations(
         examinations: read from files.
         pipeline: of these settings.
         settings: of ECV and regions.
+        name: of the examination in a cohort, for its haematocrit; else empty.
     """
+    haematocrits = HaematocritFile(settings.ecv.haematocrits, logged=False)  # the command has checked it
+    identities = in_cohort = {"examination": identity("examination", name)} if name else {}
     studies: set[StudyKey | None] = set()
     earlier: list[SliceResult] = []
     first = 1
@@ -88,9 +92,13 @@ def process_examinations(
         )
         study = file_study(examination)
         if not fits_all(study, studies):
-            studies, earlier, first = set(), [], number
+            studies, earlier, first, identities = set(), [], number, in_cohort
         studies.add(study)
-        examined = examine(results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier)
+        identities = {**identities, **examination.header.identities}
+        of_study = haematocrits.of(identities, shared=examination.shared_study)
+        examined = examine(
+            results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier, of_study=of_study
+        )
         earlier += [each for each in results if each.quantity is Quantity.T1]
         yield Processed(examination, results, number, first, examined.ecv)
 

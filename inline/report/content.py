@@ -13,7 +13,7 @@ import numpy as np
 from inline.contouring.aha_segments import segment_number
 from inline.contouring.regions import NO_VALUE
 from inline.contouring.septum import MID_SEPTUM
-from inline.data.examination import SLICE_FLAGS
+from inline.data.examination import SLICE_FLAGS, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.time_stamps import unwrapped
@@ -31,6 +31,11 @@ UNUSUAL: Final = 2.0
 _LEVELS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL, SliceLevel.UNKNOWN)
 _WEIGHTS: Final = re.compile(r"\bweights ([0-9a-f]{12})\b")
 _BULLS_EYES: Final = (Kind.T1_NATIVE, Kind.T1, Kind.ECV, Kind.PARTITION, Kind.T2)
+_HAEMATOCRIT_SOURCE: Final = {
+    HaematocritSource.GIVEN: "as given",
+    HaematocritSource.FILE: "of the study by the site's file",
+    HaematocritSource.SYNTHETIC: "synthetic, from blood T1",
+}
 NOTHING: Final = "–"
 """Cell of a table without a value."""
 
@@ -493,10 +498,7 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
         ("Reference", "; ".join(references) or "none: no z-scores"),
     ]
     if haematocrits:
-        stated = (
-            f"{each.value:.3g} ({'as given' if each.source == 'given' else 'synthetic, from blood T1'})"
-            for each in haematocrits
-        )
+        stated = (f"{each.value:.3g} ({_HAEMATOCRIT_SOURCE[each.source]})" for each in haematocrits)
         rows.append(("Haematocrit", "; ".join(stated)))
     elif any(each.kind is Kind.PARTITION for each in maps):
         rows.append(("Haematocrit", "not given"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -16,6 +17,7 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity, SlicePlace
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import failed, missed_budget, without_partner
+from inline.examination.haematocrits import HaematocritFile
 from inline.examination.pairing import Pair, find_pair
 from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
@@ -39,13 +41,14 @@ _CONTRADICTORY: Final = (
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A slice with its place, and the haematocrit of its connection; ``stated``: by the client."""
+    """A slice with its place, haematocrit and identities of its connection; ``stated``: by the client."""
 
     number: int
     result: SliceResult
     place: SlicePlace
     haematocrit: float | None
     stated: bool
+    identities: Mapping[str, bytes]
     paired: bool = False
 
     def completes(self, other: _Kept) -> bool:
@@ -68,9 +71,9 @@ class KeptSlices:
     with the study.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Begin without slices; ``limit`` is in bytes."""
-        self._limit = limit
+    def __init__(self, limit: int, haematocrits: HaematocritFile | None = None) -> None:
+        """Begin without slices; ``limit`` is in bytes, ``haematocrits`` those of the site, None for none."""
+        self._limit, self._haematocrits = limit, haematocrits or HaematocritFile(None)
         self._kept: WeakKeyDictionary[Study, list[_Kept]] = WeakKeyDictionary()
         self._dropped: WeakKeyDictionary[Study, int] = WeakKeyDictionary()
         self._numbers = count()
@@ -85,11 +88,13 @@ class KeptSlices:
         pipeline: Pipeline,
         *,
         haematocrit_stated: bool,
+        identities: Mapping[str, bytes] | None = None,
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
         The haematocrit is that which the connection of either slice states for its patient, or else that of
-        the settings. Where one connection refused its own and the other states none, there is none.
+        the site's file, or else that of the settings. Where one connection refused its own, the other states
+        none and the file has none, there is none.
 
         A slice that missed its budget is kept unfinished, for the error of a partner. Its result takes
         its place.
@@ -104,6 +109,7 @@ class KeptSlices:
             settings: of the connection.
             pipeline: of the program.
             haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
+            identities: of the study, by the header of the connection.
         """
         if result.quantity is not Quantity.T1:
             return None
@@ -113,6 +119,7 @@ class KeptSlices:
             place,
             settings.ecv.haematocrit,
             haematocrit_stated,
+            identities or {},
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
@@ -129,7 +136,7 @@ class KeptSlices:
         try:
             native = kept if kept.result is pair.native else partner
             pair = replace(pair, native=_at_level_known(native, study, settings, pipeline))
-            found = _ecv(pair, (kept, partner), settings, pipeline.ranges)
+            found = self._ecv(pair, (partner, kept), study, settings, pipeline.ranges)
         except Exception as error:
             _log.exception("%s: ECV could not be computed", place.session)
             found = failed(pair, error)
@@ -149,6 +156,35 @@ class KeptSlices:
         notes = (_DROPPED.format(dropped),) if dropped else ()
         return [replace(each, notes=(*each.notes, *notes)) for each in found]
 
+    def _ecv(
+        self,
+        pair: Pair,
+        slices: tuple[_Kept, _Kept],
+        study: Study,
+        settings: Settings,
+        ranges: ReferenceRanges,
+    ) -> EcvResult:
+        """Return the ECV of a pair of slices with the haematocrit of their connections, or of the file."""
+        given = {each.haematocrit for each in slices}
+        of_patient = sorted(
+            {each.haematocrit for each in slices if each.stated and each.haematocrit is not None}
+        )
+        of_study = None
+        contradictory = len(of_patient) > 1
+        if contradictory:
+            haematocrit = None
+        elif of_patient:
+            (haematocrit,) = of_patient
+        else:
+            haematocrit = given.pop() if len(given) == 1 else None
+            identities = {**slices[0].identities, **slices[1].identities}
+            of_study = self._haematocrits.of(identities, shared=bool(study.notice))
+        update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
+        found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges, of_study)
+        if contradictory and not found.error:
+            return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
+        return found
+
     def _shrink(self) -> None:
         """Drop the oldest slices beyond the limit."""
         everything = sorted(
@@ -163,24 +199,6 @@ class KeptSlices:
             self._kept[study].remove(each)
             # One that had a partner would be the partner of later slices too.
             self._dropped[study] = self._dropped.get(study, 0) + 1
-
-
-def _ecv(pair: Pair, slices: tuple[_Kept, _Kept], settings: Settings, ranges: ReferenceRanges) -> EcvResult:
-    """Return the ECV of a pair of slices with the haematocrit of their connections."""
-    given = {each.haematocrit for each in slices}
-    of_patient = sorted({each.haematocrit for each in slices if each.stated and each.haematocrit is not None})
-    contradictory = len(of_patient) > 1
-    if contradictory:
-        haematocrit = None
-    elif of_patient:
-        (haematocrit,) = of_patient
-    else:
-        haematocrit = given.pop() if len(given) == 1 else None
-    update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
-    found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges)
-    if contradictory and not found.error:
-        return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
-    return found
 
 
 def _at_level_known(kept: _Kept, study: Study, settings: Settings, pipeline: Pipeline) -> SliceResult:

@@ -14,6 +14,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
+from inline.examination.haematocrits import HaematocritFile
 from inline.report.drawing import check_extra
 from inline.serving.kept import KeptSlices
 from inline.serving.observers import Observers
@@ -61,7 +62,9 @@ class Service:
         kept_bytes = server.memory_bytes // _KEPT_PART
         budget = server.memory_bytes - kept_bytes
         self.memory = MemoryBudget(budget, server.connection_bytes, server.connections)
-        self.kept = KeptSlices(kept_bytes)
+        haematocrits = HaematocritFile(settings.ecv.haematocrits)
+        haematocrits.announce()
+        self.kept = KeptSlices(kept_bytes, haematocrits)
         self.studies = Studies()
         self.observers = observers or Observers()
 

@@ -231,6 +231,7 @@ class Slices:
         self._free.acquire()
         self._tally.slices += 1
         settings, stated, program = self._settings, self._stated, self._service.settings
+        identities = self._header.identities
         number, submitted = self._tally.slices - 1, _Slice(self._study, place)
         self._slices.append(submitted)
         report = self._reports.of(self._study, self._header) if settings.emit.report else None
@@ -257,7 +258,7 @@ class Slices:
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
-                ecv = self._ecv(submitted, result, settings, stated=stated)
+                ecv = self._ecv(submitted, result, settings, identities, stated=stated)
             finally:
                 if report is not None:
                     self._reports.keep(report, assembled.template, None if latecomer else result, ecv)
@@ -279,11 +280,18 @@ class Slices:
         )
 
     def _ecv(
-        self, submitted: _Slice, result: SliceResult, settings: Settings, *, stated: bool
+        self,
+        submitted: _Slice,
+        result: SliceResult,
+        settings: Settings,
+        identities: Mapping[str, bytes],
+        *,
+        stated: bool,
     ) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without.
 
-        ``stated``: the client stated the haematocrit of the settings.
+        ``identities``: of the study, by the header. ``stated``: the client stated the haematocrit of the
+        settings.
         """
         try:
             found = self._service.kept.add(
@@ -293,6 +301,7 @@ class Slices:
                 settings,
                 self._service.scheduler.pipeline,
                 haematocrit_stated=stated,
+                identities=identities,
             )
             if found is not None:
                 self._deliver_ecv(submitted.study, found)

@@ -22,6 +22,7 @@ from inline.dicom.read import open_dicom
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
 from inline.examination.examine import examine
+from inline.examination.haematocrits import HaematocritFile
 from inline.pipeline import Pipeline, SliceContext
 from inline.serving.summary import slice_name
 from inline.settings import Settings
@@ -74,6 +75,8 @@ class Processor:
         """
         self._pipeline, self._settings, self._alive = pipeline, settings, alive
         self._provenance = Provenance.of(settings, pipeline.engine.name)
+        self._haematocrits = HaematocritFile(settings.ecv.haematocrits)
+        self._haematocrits.announce()
 
     def process(self, batch: StudyBatch) -> ProcessedBatch:
         """Return the objects of the series of a batch. A file that cannot be read is counted.
@@ -99,7 +102,7 @@ class Processor:
             fresh = {each for each, files in examination.files.items() if not new.isdisjoint(files)}
             chosen = _chosen(examination, fresh)
             results = self._results(examination, chosen)
-            ecv = self._ecv(results, fresh)
+            ecv = self._ecv(examination, results, fresh)
             written = write_examination(
                 replace(examination, series=chosen),
                 results,
@@ -130,10 +133,13 @@ class Processor:
             frozenset(mapped), frozenset(given), frozenset(lost), first,
         )  # fmt: skip
 
-    def _ecv(self, results: Sequence[SliceResult], fresh: set[SeriesIdentity]) -> list[EcvResult]:
+    def _ecv(
+        self, examination: AcquiredExamination, results: Sequence[SliceResult], fresh: set[SeriesIdentity]
+    ) -> list[EcvResult]:
         """Return the pairs that a new slice is part of. A slice without a partner may still get one."""
         settings = self._settings
-        found = examine(results, settings.ecv, settings.regions, self._pipeline.ranges).ecv
+        of_study = self._haematocrits.of(examination.header.identities, shared=examination.shared_study)
+        found = examine(results, settings.ecv, settings.regions, self._pipeline.ranges, of_study=of_study).ecv
         return [
             _with_origin(each)
             for each in found

@@ -44,6 +44,7 @@ PARTITION: Final = Code("partition-coefficient", _SCHEME, "Partition coefficient
 STANDARD_ERROR: Final = Code("standard-error", _SCHEME, "Standard error of the mean")
 HAEMATOCRITS: Final = {
     "given": Code("20570-8", "LN", "Hematocrit"),
+    "file": Code("20570-8", "LN", "Hematocrit"),
     "synthetic": Code("synthetic-haematocrit", _SCHEME, "Haematocrit computed from native blood T1"),
 }
 """Haematocrit by its source. A computed one has no code of a laboratory."""

@@ -115,15 +115,16 @@ class EcvSource:
 
     @property
     def key(self) -> str:
-        """Text that identifies the source images of both slices, and which maps of them were paired."""
-        return " ".join(["ECV", *(each.key for each in self.slices)])
+        """Text that identifies the source images of both slices, which maps were paired, and haematocrit."""
+        known = self.result.haematocrit
+        haematocrit = [f"{known.value:.4f} {known.source}"] if known else []
+        return " ".join(["ECV", *(each.key for each in self.slices), *haematocrit])
 
     @property
     def statements(self) -> str:
         """Text of those statements of a report that other images of the study may change."""
-        result, known = self.result, self.result.haematocrit
-        haematocrit = f"{known.value:.4f} {known.source}" if known else ""
-        return stated(self.name, result.level, haematocrit, result.reference, result=result)
+        result = self.result
+        return stated(self.name, result.level, result.reference, result=result)
 
     @property
     def slices(self) -> tuple[DicomSource, ...]:

@@ -183,6 +183,8 @@ def haematocrit_words(result: EcvResult) -> str:
     value = f"Haematocrit {result.haematocrit.value:.3g}"
     if result.haematocrit.source is HaematocritSource.GIVEN:
         return f"{value}, as given."
+    if result.haematocrit.source is HaematocritSource.FILE:
+        return f"{value}, of the study by the site's file."
     return f"{value}, synthetic: computed from native blood T1, not measured."
 
 

@@ -259,6 +259,36 @@ def test_two_files_of_one_study_are_one_examination(tmp_path, order):
     assert run(files[0], other, "--haematocrit", "0.42").exit_code == 1
 
 
+def test_each_study_has_the_haematocrit_of_its_line_unless_the_option_states_one(tmp_path):
+    header = (
+        "<ismrmrdHeader><subjectInformation><patientID>A17</patientID></subjectInformation><studyInformation>"
+        "<studyDate>2026-01-{0:02}</studyDate><studyInstanceUID>1.2.{0}</studyInstanceUID></studyInformation>"
+        "</ismrmrdHeader>"
+    )
+    files = [tmp_path / f"{day}.h5" for day in (1, 2)]
+    for day, file in enumerate(files, 1):
+        write_images(file, header.format(day), phantom.native_and_post(1, 1))
+    (tmp_path / "site.toml").write_text('[ecv]\nhaematocrits = "h.csv"\n')
+    (tmp_path / "h.csv").write_text("patient_id,study_date,haematocrit\nA17,20260102,0.42\n")
+
+    def found(*arguments):
+        made = run(*arguments, "-o", tmp_path / "out", "--settings", tmp_path / "site.toml")
+        assert made.exit_code == 0, made.output
+        ecv = [each for name in sorted((tmp_path / "out").glob("00*")) for each in ecv_files(name).values()]
+        return [(each["haematocrit"], each["haematocrit_source"]) for each in ecv], made.output
+
+    values, output = found(*files)
+    assert values == [(None, None), (0.42, "file")]
+    assert "has no line for this study" in " ".join(output.split())
+    assert found(files[1], "--haematocrit", "0.4")[0][0] == (0.4, "given")
+    for content, why in (("study_uid;Hct\n", "column 2 is none of"), (None, "No such file or directory")):
+        (tmp_path / "h.csv").unlink() if content is None else (tmp_path / "h.csv").write_text(content)
+        made = run(files[1], "--settings", tmp_path / "site.toml")
+        assert made.exit_code == 1
+        assert "h.csv (setting ecv.haematocrits) cannot be used" in " ".join(made.stderr.split())
+        assert why in " ".join(made.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("patients", "frames", "one"),
     [

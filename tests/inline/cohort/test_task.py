@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from inline import process, read_mrd
-from inline.cohort.discover import discover
+from inline.cohort.discover import ExaminationPath, discover
+from inline.cohort.haematocrits import with_lines
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Store, failure_of
+from inline.data.errors import CohortError
 from inline.emit.record import slice_record
 from inline.emit.schema import read_record
+from inline.examination.haematocrits import checked_haematocrits, read_haematocrits
 from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
@@ -235,6 +238,54 @@ def test_ecv_is_in_file_and_table_and_the_same_in_every_run(tmp_path, task):
         row["enhancement"] for row in parquet.read_table(store.table).to_pylist() if row["quantity"] == "T1"
     }
     assert natives == {"native", "post-contrast"}
+
+
+@pytest.mark.parametrize(
+    ("names", "identity"),
+    [("examination", "site/both.h5"), ("study_uid", "1.2.3"), ("accession_number", "4711")],
+)
+def test_an_examination_has_the_haematocrit_of_its_line_and_is_made_anew_with_it(
+    tmp_path, task, names, identity
+):
+    root, listed = tmp_path / "root", tmp_path / "h.csv"
+    (root / "site").mkdir(parents=True)
+    header = (
+        "<ismrmrdHeader><studyInformation><accessionNumber>4711</accessionNumber><studyInstanceUID>1.2.3"
+        "</studyInstanceUID></studyInformation></ismrmrdHeader>"
+    )
+    write_images(root / "site" / "both.h5", header, phantom.native_and_post(1, 1))
+    listed.write_text(f"{names},haematocrit\n1.2.9,0.5\n")
+    settings = task.settings.model_copy(
+        update={"ecv": task.settings.ecv.model_copy(update={"haematocrits": listed})}
+    )
+    task = dataclasses.replace(task, settings=settings, provenance=CohortProvenance.of(settings))
+    store, values = Store(task.out), []
+    store.begin(root, task.provenance, settings)
+
+    def found():
+        return with_lines(discover(root).examinations, checked_haematocrits(listed))[0]
+
+    for line in (f"{identity},0.42\n", ""):
+        assert not store.done(found(), task.provenance)
+        assert task.run(found(), Pipeline(RingEngine())).failure == ""
+        assert store.done(found(), task.provenance)
+        (ecv,) = store.read(found())["ecv"]
+        values.append((ecv["haematocrit"], ecv["haematocrit_source"]))
+        with listed.open("a") as opened:
+            opened.write(line)
+    assert values == [(None, None), (0.42, "file")]
+    # A line of another examination matters where the table cannot tell whose it is.
+    listed.write_text(f"{listed.read_text()}1.2.8,0.5\n")
+    assert store.done(found(), task.provenance) == (names == "examination")
+
+
+def test_a_name_of_several_studies_has_no_line():
+    table = read_haematocrits(b"examination,haematocrit\nsite,0.42\n")
+    of_study = [ExaminationPath("site", None, (), each, "", 1) for each in ("1.2.3", "1.2.4")]
+    with pytest.raises(CohortError, match="2 studies are in site"):
+        with_lines(of_study, table)
+    one, other = with_lines([of_study[0], dataclasses.replace(of_study[1], name="elsewhere")], table)
+    assert one.source != other.source
 
 
 def test_ecv_that_fails_is_a_failure_and_keeps_the_slices(tmp_path, run, monkeypatch):

@@ -1535,6 +1535,10 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
         data.save_as(file)
     examinations = list(open_dicom([tmp_path]).examinations())
     assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
+    assert all(each.shared_study for each in examinations)
+    assert len({each.header.identities["patient_id"] for each in examinations}) == 2
+    (one,) = open_dicom(files[:8]).examinations()
+    assert not one.shared_study
 
 
 @pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])

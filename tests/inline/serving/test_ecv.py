@@ -13,6 +13,7 @@ import pytest
 from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity, SlicePlace
 from inline.emit.record import ECV_ATTRIBUTE
+from inline.examination.haematocrits import HaematocritFile
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
@@ -98,6 +99,51 @@ def test_ecv_of_two_connections_of_one_study(serving):
     median, record = value(added)
     assert median == pytest.approx(100.0 * 0.60 * PARTITION, abs=0.3)
     assert record["haematocrit_source"] == "given"
+
+
+def test_the_file_has_the_haematocrit_of_each_study_unless_the_client_states_one(serving, tmp_path):
+    listed = tmp_path / "haematocrits.csv"
+    listed.write_text("study_uid,haematocrit\n1.2.8,0.50\n")
+    with serving(**QUICK, ecv={"haematocrits": listed, "haematocrit": 0.3}) as server:
+
+        def of(study, **parameters):
+            found, _ = sent(server, [*NATIVE, *POST], study=study, parameters=parameters)
+            return ecv_records(found)[-1][0]
+
+        made = [of(7)]
+        with listed.open("a") as opened:
+            opened.write("1.2.7,0.42\n1.2.9,42\n")
+        made += [of(7, haematocrit_percent=0), of(9), of(8, haematocrit=0.4)]
+    found = [(each["haematocrit"], each["haematocrit_source"]) for each in made]
+    unlisted, of_line, broken, stated = made
+    assert found == [(0.3, "given"), (0.42, "file"), (None, None), (0.4, "given")]
+    assert "The file of ecv.haematocrits has no line for this study." in unlisted["notes"]
+    assert of_line["regions"][0]["median"] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+    assert any("line 4: the haematocrit is a fraction" in each for each in broken["notes"])
+    assert not any("ecv.haematocrits" in each for each in (*of_line["notes"], *stated["notes"]))
+
+
+def test_a_study_uid_that_came_with_another_patient_has_no_line(tmp_path, ring_engine):
+    (tmp_path / "h.csv").write_text("study_uid,haematocrit\n1.2.3,0.42\n")
+    kept, studies = KeptSlices(1 << 30, HaematocritFile(tmp_path / "h.csv")), Studies()
+    headers = [MeasurementHeader(study_uid="1.2.3", patient_id=each) for each in (b"A", b"B")]
+    pipeline, values = Pipeline(ring_engine), []
+    for header in headers:
+        study = studies.of(header)
+        for post in (False, True):
+            place = SlicePlace(SeriesIdentity(1 + post, 0), "T1", 1, None, session="one")
+            found = kept.add(
+                study,
+                t1_slice(post=post),
+                place,
+                Settings(),
+                pipeline,
+                haematocrit_stated=False,
+                identities=header.identities,
+            )
+        values.append(found.haematocrit and found.haematocrit.value)
+    assert values == [0.42, None]
+    assert any("with several patients" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("along", [(0.0, 40.0, 80.0), (0.0, 20.0, 40.0)])
@@ -511,4 +557,5 @@ def test_every_pair_is_found_whichever_of_two_threads_is_first():
 def test_the_settings_check_a_haematocrit():
     with pytest.raises(ValueError, match=r"give 0\.42 for 42 %"):
         Settings(ecv={"haematocrit": 42})
-    assert json.loads(Settings().model_dump_json())["ecv"] == {"haematocrit": None, "synthetic": False}
+    usual = {"haematocrit": None, "haematocrits": None, "synthetic": False}
+    assert json.loads(Settings().model_dump_json())["ecv"] == usual

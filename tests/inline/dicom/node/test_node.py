@@ -31,7 +31,13 @@ from inline.dicom.node import receiver as receiver_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.duplicate import may_replace
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import ATTEMPTS, ReceivedObjects, SpoolFullError, StudyBatch
+from inline.dicom.node.received import (
+    ATTEMPTS,
+    ReceivedObjects,
+    SpoolFullError,
+    StudyBatch,
+    make_series_due,
+)
 from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
 from inline.dicom.write.parametric_map import parametric_map
@@ -803,6 +809,35 @@ def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, c
     assert inspect(tmp_path / "spool").bytes == 0
 
 
+ECV_MAPS = ("Partition coefficient map", "ECV map")
+
+
+def test_a_line_that_comes_later_is_used_when_a_series_of_the_pair_is_sent_again(
+    running, archive, contrasted, tmp_path
+):
+    listed = tmp_path / "haematocrits.csv"
+    listed.write_text("study_uid,haematocrit\n")
+    settings = {"outputs": ("map",), "ecv": {"haematocrits": listed}}
+
+    def ecv_maps():
+        return [each for each in archive.stored if each.SeriesDescription.startswith(ECV_MAPS)]
+
+    with running([archive.destination()], **settings) as node:
+        send(node.address, contrasted)
+        wait_for(lambda: ecv_maps() and not inspect(tmp_path / "spool").deliveries)
+        with listed.open("a") as opened:
+            opened.write(f"{scanner.STUDY},{phantom.HAEMATOCRIT}\n")
+        # What is processed is not processed anew by --retry.
+        with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database, database:
+            make_series_due(database)
+            assert database.execute("SELECT count(*) FROM series WHERE NOT done").fetchone() == (0,)
+        send(node.address, scanner.series_of(contrasted, 3))
+        wait_for(lambda: len(ecv_maps()) > 1 and not inspect(tmp_path / "spool").deliveries)
+    before, after = ecv_maps()
+    assert before.SOPInstanceUID != after.SOPInstanceUID
+    assert [each.SeriesDescription.partition(",")[0] for each in (before, after)] == list(ECV_MAPS)
+
+
 def batch(files, kept=(), broken=()):
     return StudyBatch({"1": {file.name: file for file in files}}, 1, tuple(kept), frozenset(broken))
 
@@ -833,6 +868,38 @@ def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engi
     assert sorted([*without, *later]) == descriptions
     # The same objects, whether the series come together or apart.
     assert {uid for uid, _ in (*native.objects, *post.objects)} == {uid for uid, _ in together.objects}
+
+
+def test_each_study_has_the_haematocrit_of_its_line(tmp_path, ring_engine, contrasted):
+    files = []
+    for number, each in enumerate(contrasted):
+        files.append(tmp_path / f"{number}.dcm")
+        each.save_as(files[-1], enforce_file_format=True)
+    listed = tmp_path / "haematocrits.csv"
+    listed.write_text("patient_id,study_date,haematocrit\nother,20240102,0.5\n")
+    ecv = {"haematocrits": listed, "haematocrit": 0.3}
+    settings = Settings(ecv=ecv, dicom={"outputs": ["map", "report"]})
+    processor = Processor(Pipeline(ring_engine), settings, lambda: None)
+
+    def made(line):
+        listed.write_text(listed.read_text() + line)
+        objects = [dcmread(BytesIO(data)) for _, data in processor.process(batch(files)).objects]
+        (map_,) = (each for each in objects if each.SeriesDescription.startswith(ECV_MAPS))
+        (report,) = (each for each in objects if each.SeriesDescription.startswith("ECV values"))
+        return map_.SOPInstanceUID, flags_of(report)
+
+    without, texts = made("")
+    assert "The file of ecv.haematocrits has no line for this study." in texts
+    assert any("ecv.haematocrit of this node" in text for text in texts)
+    broken, texts = made("Planted-ID-4711,20240102,42\n")
+    assert any("line 3: the haematocrit is a fraction from 0.2 to 0.65, not 42" in text for text in texts)
+    assert "no-haematocrit" in texts
+    listed.write_text("patient_id,study_date,haematocrit\n")
+    found, texts = made("Planted-ID-4711,20240102,0.42\n")
+    assert "file" in texts
+    assert not any("haematocrit of this node" in text for text in texts)
+    # An archive that keeps the first object of a UID must not drop the map with the line.
+    assert len({without, broken, found}) == 3
 
 
 def test_slices_of_two_patients_with_one_study_uid_are_no_pair(tmp_path, ring_engine, contrasted):

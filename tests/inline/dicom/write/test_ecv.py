@@ -232,13 +232,15 @@ def test_uids_follow_from_the_maps_that_were_paired_and_a_report_from_what_it_st
     assert first not in uids(replace(source, native=scanner_made))
     for other in (
         replace(result, level=SliceLevel.UNKNOWN),
-        replace(result, haematocrit=Haematocrit(0.4, HaematocritSource.SYNTHETIC)),
         replace(result, flags=(*result.flags, Flag.MISSING_IMAGES)),
         replace(result, notes=(*result.notes, "A note.")),
     ):
         same, report_other = uids(replace(source, result=other))
         assert same == first
         assert report_other != report_first
+    # Its pixels change too, as where the site's file gets the line of the study later.
+    other = replace(result, haematocrit=Haematocrit(0.4, HaematocritSource.FILE))
+    assert not {first, report_first} & set(uids(replace(source, result=other)))
 
 
 def test_what_cannot_be_placed_is_a_problem(slices):

@@ -158,6 +158,7 @@ def test_without_haematocrit_the_partition_coefficient_is_shown_and_a_synthetic_
     assert (event["regions"][0]["median"], event["regions"][0]["error"]) == (0.5, 0.0021)
     assert (event["regions"][0]["q1"], event["haematocrit"][:14]) == (None, "No haematocrit")
     assert "synthetic: computed" in haematocrit_words(ecv(source=HaematocritSource.SYNTHETIC))
+    assert "by the site's file" in haematocrit_words(ecv(source=HaematocritSource.FILE))
 
 
 def test_an_ecv_error_has_no_map_and_states_no_haematocrit():
