@@ -184,7 +184,8 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     of them by chance.
 
     Returns:
-        The outcomes with ``ratio`` of the 99th percentiles; None without either.
+        The outcomes with ``ratio`` of the 99th percentiles, None without either, and with percentiles in
+        place of the durations.
     """
     before = percentiles([each for outcome in outcomes for each in outcome["before_s"]])
     compared = []
@@ -192,7 +193,15 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         during = percentiles(outcome["during_s"])
         ratio = during["p99"] / before["p99"] if during and before else None
         slow = ["others slowed down"] if ratio is not None and ratio > outcome["slower"] else []
-        compared.append({**outcome, "ratio": ratio, "broken": outcome["broken"] + slow})
+        compared.append(
+            {
+                **outcome,
+                "before_s": percentiles(outcome["before_s"]),
+                "during_s": during,
+                "ratio": ratio,
+                "broken": outcome["broken"] + slow,
+            }
+        )
     return compared
 
 

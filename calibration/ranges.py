@@ -234,7 +234,7 @@ def _place(record: Record, acquisition: Record) -> tuple[int, ...]:
 def _read_folder(folder: Path) -> dict[str, list[Record]]:
     """Return the records of a folder of ``process -o``, as a file of ``replay --json`` holds them."""
     found: dict[str, list[Record]] = {"results": [], "ecv": []}
-    for file in sorted(folder.rglob("slice-*.json")):
+    for file in sorted(_visible(folder, "**/slice-*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         found["ecv" if "post_contrast" in content else "results"].append(content)
     return found
@@ -246,17 +246,25 @@ def _persons(data: Path) -> dict[Path, int]:
     Raises:
         MyostreamError: a file and a folder have one name, so that one person would count twice.
     """
-    folders = Counter(data / each.relative_to(data).parts[0] for each in data.glob("*/**/examination.json"))
-    files = dict.fromkeys(data.glob("*.json"), 1)
+    examinations = _visible(data, "*/**/examination.json")
+    folders = Counter(data / each.relative_to(data).parts[0] for each in examinations)
+    files = dict.fromkeys(_visible(data, "*.json"), 1)
     if (of_cohort := data / "examinations").is_dir():
         others = ("failures.json", "run.json")
-        files = {each: 1 for each in (*files, *of_cohort.glob("*.json")) if each.name not in others}
+        files = {each: 1 for each in (*files, *_visible(of_cohort, "*.json")) if each.name not in others}
     if twice := sorted(each.name for each in files if each.with_suffix("") in folders):
         raise MyostreamError(
             f"{data} holds {', '.join(twice)} beside a folder of the same name, which would make two persons "
             "of one: keep one of both"
         )
     return dict(sorted({**files, **folders}.items()))
+
+
+def _visible(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield what matches a pattern in a folder, without names that begin with a dot: unfinished files."""
+    for each in folder.glob(pattern):
+        if not any(name.startswith(".") for name in each.relative_to(folder).parts):
+            yield each
 
 
 def make_ranges(

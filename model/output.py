@@ -46,7 +46,7 @@ def atomic_output(file: Path, *, private: bool = False) -> Iterator[Path]:
             yield beside
             if not private and target.exists():
                 beside.chmod(stat.S_IMODE(target.stat().st_mode))
-            _to_disk(beside)
+            to_disk(beside)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def _try_folder(folder: Path) -> None:
             left.unlink()
 
 
-def _to_disk(file: Path) -> None:
+def to_disk(file: Path) -> None:
     """Write a file to disk: some file systems report a full disk only then."""
     descriptor = os.open(file, os.O_RDONLY)
     try:

@@ -7,7 +7,6 @@ import binascii
 import json
 import re
 from decimal import Decimal
-from importlib.resources import files
 from typing import Final
 
 from inline.package.schema import (
@@ -37,7 +36,6 @@ LABEL_NAME: Final = "com.siemens-healthineers.magneticresonance.openrecon.metada
 """Name of the label of the image (``build.py`` of neurodesk/openrecon, benoitberanger/openrecon-template)."""
 PORT: Final = 9002
 NAME: Final = "myostream"
-IDS_FILE: Final = "parameter_ids.json"
 _VENDOR: Final = re.compile(r"[A-Za-z0-9]+([.-][A-Za-z0-9]+)*")
 """Names of images, in lower case, take no other (distribution/reference)."""
 _LONGEST: Final = 64
@@ -57,8 +55,7 @@ def make_label(vendor: str, version: str, settings: Settings | None = None) -> L
         settings: that the defaults come from; None for the defaults of the program.
 
     Raises:
-        PackageError: vendor, version or a setting cannot be used, or the parameters lack an id of earlier
-            versions.
+        PackageError: vendor, version or a setting cannot be used.
     """
     if len(vendor) > _LONGEST or not _VENDOR.fullmatch(vendor):
         raise PackageError(
@@ -66,13 +63,11 @@ def make_label(vendor: str, version: str, settings: Settings | None = None) -> L
             "with single dots and hyphens between them"
         )
     with reported_problems():
-        label = Label(
+        return Label(
             general=_general(vendor, version),
             reconstruction=_reconstruction(),
             parameters=_parameters(settings or Settings()),
         )
-    check_ids(label)
-    return label
 
 
 def package_name(label: Label) -> str:
@@ -97,25 +92,6 @@ def decoded(value: str) -> Label:
     except (binascii.Error, ValueError, RecursionError) as error:
         raise PackageError(f"the OpenRecon label of the image is no JSON in base64: {error}") from error
     return check_label(content)
-
-
-def check_ids(label: Label) -> None:
-    """Check that a label has every parameter, type and choice that any version has had.
-
-    Protocols that were saved on a scanner hold the values of parameters by their ids.
-
-    Raises:
-        PackageError: one is missing or has another type.
-    """
-    ids = json.loads(files(__package__).joinpath(IDS_FILE).read_text(encoding="utf-8"))
-    now = {each.id: each for each in label.parameters}
-    for name, kept in ids.items():
-        parameter = now.get(name)
-        if parameter is None or parameter.type != kept["type"]:
-            raise PackageError(f"the parameter {name} of type {kept['type']} is gone; ids are kept for ever")
-        choices = [each.id for each in parameter.values] if isinstance(parameter, ChoiceParameter) else []
-        if gone := set(kept.get("values", ())) - set(choices):
-            raise PackageError(f"the choices {sorted(gone)} of {name} are gone; ids are kept for ever")
 
 
 def _general(vendor: str, version: str) -> General:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from zipfile import is_zipfile
 
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
-from model.output import OutputError, check_folder, write_json, write_text
+from model.output import OutputError, atomic_output, check_folder, write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
@@ -68,11 +71,13 @@ def begun(run: Path) -> Training:
     """Return the training that began in the folder of a run, to be resumed.
 
     Raises:
-        ValueError: the folder has no checkpoint, or does not state its settings.
+        ValueError: the folder has no checkpoint or a damaged one, or does not state its settings.
     """
     last, file = _last(run), run / _SETTINGS
     if not last.exists():
         raise ValueError(f"{last} is not there; nothing to resume")
+    if damage := _damage(run):
+        raise ValueError(damage)
     try:
         stated = json.loads(file.read_text(encoding="utf-8"))
         kept = {name: stated[name] for name in _KEPT} | {
@@ -112,14 +117,14 @@ class _Checkpoint(ModelCheckpoint):
     """Checkpoint of a run whose folder may be moved: its files are found by their names in the folder."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best epoch of the run, or none where its file is gone."""
+        """Restore the best epoch of the run, or none where its file is gone or damaged."""
         folder = Path(str(self.dirpath))
 
         def here(path: str) -> str:
             return str(folder / Path(path).name) if path else path
 
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        if not Path(here(state_dict["best_model_path"])).is_file():
+        if not is_zipfile(here(state_dict["best_model_path"])):
             return
         moved = {
             "dirpath": self.dirpath,
@@ -127,6 +132,22 @@ class _Checkpoint(ModelCheckpoint):
             **{name: here(state_dict[name]) for name in paths},
         }
         super().load_state_dict({**state_dict, **moved})
+
+
+class _Files(TorchCheckpointIO):
+    """Files of checkpoints, each written beside its place.
+
+    Lightning writes into the folder of temporary files; on another file system, the move from there is a copy
+    over the earlier checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint whole; else the earlier one stays."""
+        content = io.BytesIO()  # the errors of torch.save with a file are no OSError
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_output(Path(path)) as beside:
+            beside.write_bytes(content.getbuffer())
 
 
 class _Images(lightning.LightningDataModule):
@@ -199,6 +220,7 @@ def train(training: Training) -> dict[str, float]:
                 best,
                 _Checkpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
+            plugins=[_Files()],
             # Weighted images are left out after their last epoch, so the loader is made anew each epoch.
             reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=1,
@@ -213,10 +235,10 @@ def train(training: Training) -> dict[str, float]:
     images = _Images(recipe, slices, training.seed)
     # Written after all checks: a mistaken command leaves what an earlier run wrote into the folder.
     check_folder(training.output)
-    if not training.resume:
-        # Until the first checkpoint of this run, --resume would go on from the earlier run.
-        for old in folder.glob("*.ckpt"):
-            old.unlink()
+    # Unfinished files of a killed run go, and all where another run begins: until its first checkpoint,
+    # --resume would go on from the earlier one.
+    for old in folder.glob(".myostream-*.ckpt" if training.resume else "*.ckpt"):
+        old.unlink()
     described = {**asdict(training), "recipe": asdict(recipe), "earlier_starts": earlier}
     write_text(training.output / _SETTINGS, json.dumps(described, indent=1, default=str))
     write_json(training.output / FILE, parts)
@@ -227,7 +249,7 @@ def train(training: Training) -> dict[str, float]:
         module.load_state_dict(kept["state_dict"])
         if isinstance(network, UNet):
             save_weights(network, training.output / "weights")
-    except OSError as error:
+    except (OSError, OutputError) as error:
         raise OutputError(
             f"the training in {training.output} ended with an error: {error}; "
             f"{_how_to_go_on(training.output)}"
@@ -273,16 +295,27 @@ def _check_no_run(run: Path) -> None:
     """Check that a folder holds no run that its split and checkpoints would be mixed with."""
     last, weights = _last(run).exists(), (run / "weights").exists()
     if last or ((run / FILE).exists() and weights):
-        resume = "go on with --resume, " * last
+        resume = f"{_damage(run) or 'go on with --resume'}, " * last
         start = f"start from its weights with --start {run / 'weights'}, " * weights
         raise ValueError(f"{run} holds an earlier run; {resume}{start}or give another --output")
 
 
 def _how_to_go_on(run: Path) -> str:
     """Return how a run that was stopped goes on."""
-    if _last(run).exists():
-        return "the same command with --resume goes on after the last epoch"
-    return "no epoch was kept; give the same command again"
+    if not _last(run).exists():
+        return "no epoch was kept; give the same command again"
+    return _damage(run) or "the same command with --resume goes on after the last epoch"
+
+
+def _damage(run: Path) -> str:
+    """Return that the last checkpoint of a run was cut off, and what to do; empty where it is whole."""
+    last = _last(run)
+    if is_zipfile(last):  # as torch writes them: a ZIP file, whose directory is at its end
+        return ""
+    best = last.with_name("best.ckpt")
+    if is_zipfile(best):
+        return f"{last} is damaged; copy {best} over it to go on after the best epoch with --resume"
+    return f"{last} is damaged; delete {last.parent} to begin anew"
 
 
 def _last(run: Path) -> Path:

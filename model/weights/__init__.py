@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from model.architecture import Tensors, tensor_shapes
 from model.errors import MyostreamError
-from model.output import atomic_output
+from model.output import atomic_output, check_folder, to_disk
 
 if TYPE_CHECKING:
     from model.unet import UNet
@@ -55,9 +55,10 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
             room = PART_BYTES
         parts[-1][name] = half
         room -= half.nbytes
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     files = [folder / f"unet-{i + 1:02d}-of-{len(parts):02d}.safetensors" for i in range(len(parts))]
-    # All parts lie complete beside their places before the first one replaces another; the digests come last.
+    # All parts are on disk beside their places before the first one replaces another; the digests come last.
+    # Between the first and the last rename the folder holds parts of two sets.
     with ExitStack() as stack:
         sums = stack.enter_context(atomic_output(folder / _SUMS))
         lines = []
@@ -65,8 +66,10 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
             beside = stack.enter_context(atomic_output(file))
             content = save(part)  # save_file raises no OSError on a full disk
             beside.write_bytes(content)
+            to_disk(beside)
             lines.append(f"{hashlib.sha256(content).hexdigest()}  {file.name}\n")
         sums.write_text("".join(lines), encoding="utf-8")
+        to_disk(sums)
     for old in set(folder.glob("unet-*.safetensors")) - set(files):
         old.unlink()
     return files
@@ -86,7 +89,8 @@ def load_weights(folder: Path = DEFAULT) -> Tensors:
             content = file.read_bytes()
             if sums and sums.get(file.name) != hashlib.sha256(content).hexdigest():
                 raise WeightsError(
-                    f"{file} is not the file that {folder / _SUMS} names; copy all files again"
+                    f"{file} is not the file that {folder / _SUMS} names; copy all files again, or repeat "
+                    "the command that wrote them"
                 )
             found.update(_tensors(file, content))
     except (OSError, ValueError) as error:
@@ -132,7 +136,8 @@ def _parts(folder: Path) -> list[Path]:
         raise WeightsError(f"no weights (unet-*.safetensors) in {folder}")
     if len(totals) > 1:
         raise WeightsError(
-            f"parts of different weights are in {folder}; copy those of one into an empty folder"
+            f"parts of different weights are in {folder}; copy those of one into an empty folder, or repeat "
+            "the command that wrote them"
         )
     (total,) = totals
     if sorted(numbered) != list(range(1, total + 1)):

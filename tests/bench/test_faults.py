@@ -54,6 +54,21 @@ def test_what_breaks_is_seen_to_break(measurement, tmp_path, capsys):
     assert json.loads((tmp_path / "f.json").read_text())["faults"][0]["code"] == -9
 
 
+def test_durations_are_compared_with_those_before_all_attacks_and_recorded_as_percentiles():
+    outcomes = [
+        {"before_s": [1.0] * 50, "during_s": [1.5] * 9, "slower": 2.0, "broken": []},
+        {"before_s": [2.0] * 50, "during_s": [1.0, 5.0, 9.0], "slower": 2.0, "broken": ["memory"]},
+        {"before_s": [], "during_s": [], "slower": 1.2, "broken": []},
+    ]
+    one, other, none = faults.with_ratios(outcomes)
+    assert (one["ratio"], one["broken"]) == (0.75, [])
+    assert one["during_s"] == {"p50": 1.5, "p95": 1.5, "p99": 1.5, "max": 1.5}
+    assert one["before_s"]["p99"] == 1.0
+    assert (other["before_s"]["p50"], other["during_s"]["p50"], other["during_s"]["max"]) == (2.0, 5.0, 9.0)
+    assert other["broken"] == ["memory", "others slowed down"]
+    assert (none["ratio"], none["before_s"], none["during_s"]) == (None, {}, {})
+
+
 def test_a_client_counts_what_it_misses(measurement, monkeypatch):
     def without_the_first(address, header, images, *, received, **_):
         for image in [images[2], images[1], *images[3:]]:

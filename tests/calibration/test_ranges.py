@@ -425,6 +425,25 @@ def test_results_of_a_cohort_give_the_ranges_of_the_same_results_of_replay(site,
     assert calibrate(out) == calibrate(out / "examinations") == calibrate(site)
 
 
+def test_names_that_begin_with_a_dot_are_no_results(site, tmp_path):
+    """Unfinished files of a killed process, those of macOS, and copies in hidden folders."""
+    expected = calibrate(site)
+    (of_cohort := site / "examinations").mkdir()
+    for folder in (site, of_cohort):
+        (folder / ".myostream-0123456789abcdef.json").write_text('{"results": [')
+        (folder / "._person0.json").write_bytes(b"\0\5\26\7")
+    for folder in (site / ".copy" / "001", site / "person9" / ".copy"):
+        folder.mkdir(parents=True)
+        (folder / "examination.json").write_text("{}")
+        (folder / "slice-00-T1-series-1.json").write_text("{")
+    assert calibrate(site) == expected
+    own = site / "person9" / "001"
+    own.mkdir()
+    (own / "examination.json").write_text("{}")
+    (own / "slice-00-T1-series-1.json").write_text(json.dumps(slice_record(950.0)))
+    assert by_key(calibrate(site))["T1", "global"].n == 6
+
+
 def test_parts_of_an_examination_are_places_of_their_own(tmp_path):
     """Both parts have the same numbers; the native map of one was made by the scanner."""
     slices = [

@@ -1,6 +1,7 @@
 """Weights survive the way to disk and back, and damage is named."""
 
 import hashlib
+import os
 import re
 import resource
 import shutil
@@ -86,6 +87,28 @@ def test_weights_that_cannot_be_written_whole_leave_the_earlier_ones(
         resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
     assert len(parts) == 2
     assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
+
+
+def test_all_parts_are_on_disk_before_the_first_one_replaces_another(
+    network: UNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the last one has, the folder holds parts of two sets."""
+    synced: dict[int, int] = {}
+    first_rename: list[dict[int, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.setdefault(status.st_ino, status.st_size)
+
+    def replace(file: Path, target: Path) -> None:
+        first_rename.append(dict(synced))
+        file.rename(target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    save_weights(network, tmp_path)
+    written = [file.stat() for file in tmp_path.iterdir()]
+    assert first_rename[0] == {each.st_ino: each.st_size for each in written}
 
 
 def test_parts_of_earlier_weights_go(network: UNet, folder: Path, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 import csv
 import json
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from typer.testing import CliRunner
 from inline.cli.commands import app
 from model.evaluation.cases import CaseError
 from model.original_unet import OriginalUNet
+from model.output import OutputError
 from model.synthesis.generator import make_batch
 from model.training import train as module
 from model.training.recipe import PUBLISHED, RECIPES
@@ -123,6 +127,63 @@ def test_a_resumed_run_keeps_its_best_epoch(labelled_folder, tmp_path, small, mo
     assert kept["epoch"] == figures["validation_loss"]
     assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert checkpoint(run)["epoch"] == 3
+
+
+def test_a_checkpoint_that_a_full_disk_cuts_off_leaves_the_earlier_one(
+    labelled_folder, tmp_path, small, monkeypatch
+):
+    """A limit on the size of files stands for the disk; the folder of temporary files has no part in it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    run = tmp_path / "run"
+    train(Training(TINY, run, labelled_folder, **small))
+    before = contents(run / "checkpoints")
+    longer = Training(replace(TINY, epochs=2), run, labelled_folder, **small, resume=True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    half = min(map(len, before.values())) // 2
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (half, limits[1]))
+        with pytest.raises(OutputError, match=r"large; .* is kept; the same command with --resume"):
+            train(longer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(run / "checkpoints") == before
+    train(longer)
+    assert checkpoint(run)["epoch"] == 1
+
+
+def cut_off(file):
+    """As a copy that was killed leaves it."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def test_a_damaged_last_checkpoint_is_named_with_what_to_do(labelled_folder, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    training = Training(replace(TINY, epochs=3), tmp_path, labelled_folder, **small)
+    train(training)
+    folder = tmp_path / "checkpoints"
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    cut_off(last)
+    damaged = re.escape(f"{last} is damaged; copy {best} over it to go on after the best epoch with --resume")
+    for each in (training, replace(training, resume=True)):
+        with pytest.raises(ValueError, match=damaged):
+            train(each)
+    shutil.copy(best, last)
+    left = folder / ".myostream-0123456789abcdef.ckpt"
+    left.write_bytes(b"of a killed run")
+    with monkeypatch.context() as stopped:
+        end_before_the_first_epoch(stopped, KeyboardInterrupt())
+        stopped.setattr(module.SegmentationModule, "on_fit_start", lambda _: cut_off(last))
+        with pytest.raises(KeyboardInterrupt, match=damaged):
+            train(replace(training, resume=True))
+    assert not left.exists()
+    shutil.copy(best, last)
+    assert train(replace(training, resume=True))["validation_loss"] == 0.0
+    assert checkpoint(tmp_path)["epoch"] == 2
+    cut_off(last)
+    cut_off(best)
+    with pytest.raises(ValueError, match=re.escape(f"{last} is damaged; delete {folder} to begin anew")):
+        train(replace(training, resume=True))
 
 
 def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
@@ -291,7 +352,7 @@ def stopped(tmp_path):
     """A run that began with options of its own and was stopped."""
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    (run / "checkpoints" / "last.ckpt").write_bytes(b"")
+    torch.save({}, run / "checkpoints" / "last.ckpt")
     settings = {
         "recipe": asdict(replace(PUBLISHED, epochs=90, learning_rate=0.01)),
         "output": "an earlier place",
