@@ -33,6 +33,9 @@ def dicom_node(
     ae_title: Annotated[str | None, Option("--ae-title", help="AE title; MYOSTREAM by default.")] = None,
     spool: Annotated[Path | None, Option(parser=path, help="Folder of the queue.")] = None,
     engine: EngineOption = None,
+    monitor_port: Annotated[
+        int | None, Option(help="Port of metrics and health, on 127.0.0.1; without it, there are none.")
+    ] = None,
     settings_file: SettingsFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -45,12 +48,13 @@ def dicom_node(
     with ended_by_signals() as signals:
         require("pydicom", "highdicom", "pynetdicom")
         from inline.dicom.node.health import supervision
+        from inline.dicom.node.metrics import NodeMetrics
         from inline.dicom.node.node import DicomNode
         from inline.dicom.node.quiet import silence_libraries
         from inline.engine_selection import build_pipeline
         from inline.pipeline import Pipeline
         from inline.serving.logs import announce, log_to_stderr
-        from inline.serving.supervision import ServiceManager
+        from inline.serving.supervision import ServiceManager, monitored
 
         def pipeline() -> Pipeline:
             made = build_pipeline(settings)
@@ -61,18 +65,25 @@ def dicom_node(
             settings_file,
             engine=engine,
             dicom={"host": host, "port": port, "ae_title": ae_title, "spool": spool},
+            monitor={"port": monitor_port},
         )
         _check_place(settings.dicom.spool, settings_file or os.environ.get("MYOSTREAM_SETTINGS"))
         silence_libraries()
         with log_to_stderr(settings.log, verbose=verbose):
-            manager = ServiceManager()
+            if settings.monitor.page_port is not None:
+                _log.warning("monitor.page_port is set, but a DICOM node has no live page")
+            manager, metrics = ServiceManager(), NodeMetrics()
             manager.notify("STATUS=starting: the network is loaded")
-            node = DicomNode(settings, pipeline)
-            signals.call(node.stop)
-            title = settings.dicom.ae_title
-            announce(f"myostream listening for DICOM on {host_port(*node.address)} as {title}", settings.log)
-            with supervision(node, manager):
-                node.serve()
+            with monitored(settings.monitor, metrics.text, metrics.health) as address:
+                node = DicomNode(settings, pipeline, metrics)
+                signals.call(node.stop)
+                begun = [f"listening for DICOM on {host_port(*node.address)} as {settings.dicom.ae_title}"]
+                if address is not None:
+                    begun.append(f"metrics on http://{host_port(*address)}/metrics")
+                for each in begun:
+                    announce(f"myostream {each}", settings.log)
+                with supervision(node, manager):
+                    node.serve()
             _log.info("stopped by %s", signals.came)
             leave_hanging_threads()
 

@@ -7,7 +7,7 @@ anyway: it costs nothing in between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from inline.data.flags import Flag
+from inline.data.results import SliceResult
 from inline.data.series import Quantity
 from inline.data.version import software_version
 from inline.pipeline import Stage
@@ -23,6 +24,7 @@ from inline.serving.health import Checkup, Health
 from inline.serving.observers import Delivery, Observer
 from inline.serving.server import Server
 from inline.serving.tally import Tally
+from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine
 
 _STAGE_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -63,32 +65,88 @@ class Totals:
             self.untaken += tally.in_transit - tally.lost
 
 
-class Metrics(Observer):
-    """Observer that counts results and connections.
+class ResultMetrics:
+    """Counts of results, and the text of a registry.
 
     Attributes:
         registry: of these metrics alone.
     """
 
-    def __init__(self, checkup: Checkup) -> None:
-        """Begin with everything at 0; ``checkup`` has the server."""
-        self.registry = CollectorRegistry()
-        self._checkup = checkup
-        self._lock = threading.Lock()
-        self._closed = Totals()
-        self._open: dict[int, Tally] = {}  # by identity: names may be used again
-        made = self.registry
+    def __init__(self, registry: CollectorRegistry, read: Callable[[], Iterable[Metric]]) -> None:
+        """Begin with everything at 0.
+
+        Args:
+            registry: of these metrics; those in it are collected before them.
+            read: returns further metrics at each scrape.
+        """
+        self.registry = made = registry
         self._results = Counter(
             "myostream_results", "Results that were delivered, errors included.", ["quantity"], registry=made
         )
         self._failed = Counter("myostream_result_errors", "Results that state an error.", registry=made)
-        self._latecomers = Counter(
-            "myostream_latecomers", "Results that were ready after their budget.", registry=made
-        )
         self._flags = Counter("myostream_flags", "Results with a flag.", ["flag"], registry=made)
         self._stages = Histogram(
             "myostream_stage_seconds", "Stage of a slice.", ["stage"], buckets=_STAGE_BUCKETS, registry=made
         )
+        self._confidence = Histogram(
+            "myostream_confidence",
+            "Dice to be expected of the contours.",
+            buckets=_CONFIDENCE_BUCKETS,
+            registry=made,
+        )
+        for quantity in Quantity:
+            self._results.labels(quantity.value)
+        for flag in Flag:
+            self._flags.labels(flag.value)
+        for stage in Stage:
+            self._stages.labels(stage.value)
+        self.registry.register(_AtScrape(read))
+        ProcessCollector(registry=made)
+
+    def count(
+        self, result: SliceResult, stated: Collection[str] = frozenset(), *, again: bool = False
+    ) -> None:
+        """Count a result.
+
+        Args:
+            result: of a slice.
+            stated: flags and stages of it that are counted already.
+            again: the result itself is counted already.
+        """
+        for stage, milliseconds in result.times_ms.items():
+            if stage in stated:
+                continue
+            self._stages.labels(stage).observe(milliseconds / 1000.0)
+        for flag in set(result.flags).difference(stated):
+            self._flags.labels(flag.value).inc()
+        if result.confidence is not None:
+            self._confidence.observe(result.confidence)
+        if again:
+            return
+        self._results.labels(result.quantity.value).inc()
+        if result.error:
+            self._failed.inc()
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Metrics(ResultMetrics, Observer):
+    """Observer that counts results and connections."""
+
+    def __init__(self, checkup: Checkup) -> None:
+        """Begin with everything at 0; ``checkup`` has the server."""
+        made = CollectorRegistry()
+        # Collected before flags and stages, which are counted first: a scrape has those of each late result.
+        self._latecomers = Counter(
+            "myostream_latecomers", "Results that were ready after their budget.", registry=made
+        )
+        super().__init__(made, self._read)
+        self._checkup = checkup
+        self._lock = threading.Lock()
+        self._closed = Totals()
+        self._open: dict[int, Tally] = {}  # by identity: names may be used again
         self._latency = Histogram(
             "myostream_slice_seconds",
             "Time from the last image of a slice to its result or the end of its budget, without errors.",
@@ -103,22 +161,9 @@ class Metrics(Observer):
             buckets=_LATECOMER_BUCKETS,
             registry=made,
         )
-        self._confidence = Histogram(
-            "myostream_confidence",
-            "Dice to be expected of the contours.",
-            buckets=_CONFIDENCE_BUCKETS,
-            registry=made,
-        )
         for quantity in Quantity:
-            self._results.labels(quantity.value)
             self._latency.labels(quantity.value)
             self._latecomer_latency.labels(quantity.value)
-        for flag in Flag:
-            self._flags.labels(flag.value)
-        for stage in Stage:
-            self._stages.labels(stage.value)
-        self.registry.register(_AtScrape(self._read))
-        ProcessCollector(registry=made)
 
     def opened(self, session: str, tally: Tally) -> None:
         """See :class:`inline.serving.observers.Observer`."""
@@ -134,28 +179,13 @@ class Metrics(Observer):
     def delivered(self, delivery: Delivery) -> None:
         """See :class:`inline.serving.observers.Observer`."""
         result, quantity = delivery.result, delivery.result.quantity.value
-        for stage, milliseconds in result.times_ms.items():
-            if stage in delivery.stated:
-                continue
-            self._stages.labels(stage).observe(milliseconds / 1000.0)
-        for flag in set(result.flags).difference(delivery.stated):
-            self._flags.labels(flag.value).inc()
-        if result.confidence is not None:
-            self._confidence.observe(result.confidence)
+        self.count(result, delivery.stated, again=delivery.latecomer)
         if delivery.latecomer:
             self._latecomers.inc()
             if not result.error:
                 self._latecomer_latency.labels(quantity).observe(delivery.latency_s)
-            return
-        self._results.labels(quantity).inc()
-        if not result.error or Flag.LATE in result.flags:  # other errors may come at once
+        elif not result.error or Flag.LATE in result.flags:  # other errors may come at once
             self._latency.labels(quantity).observe(delivery.latency_s)
-        if result.error:
-            self._failed.inc()
-
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
 
     def totals(self) -> tuple[Totals, int]:
         """Return the sums over all connections, and the images in transit on the open ones."""
@@ -168,7 +198,7 @@ class Metrics(Observer):
     def _read(self) -> Iterator[Metric]:
         totals, in_transit = self.totals()
         yield from _of_connections(totals, in_transit)
-        yield from _of_health(self._checkup.health())
+        yield from of_health(self._checkup.health())
         if self._checkup.server is not None:
             yield from _of_server(self._checkup.server)
 
@@ -206,7 +236,8 @@ def _of_connections(totals: Totals, in_transit: int) -> Iterator[Metric]:
     )
 
 
-def _of_health(health: Health) -> Iterator[Metric]:
+def of_health(health: Health) -> Iterator[Metric]:
+    """Yield the metrics of a health."""
     state = health.state
     yield GaugeMetricFamily("myostream_ready", "1 if the service takes connections.", float(health.ready))
     yield GaugeMetricFamily("myostream_live", "1 if the service needs no restart.", float(health.live))
@@ -231,11 +262,7 @@ def _of_health(health: Health) -> Iterator[Metric]:
 def _of_server(server: Server) -> Iterator[Metric]:
     scheduler, publisher, engine = server.service.scheduler, server.service.publisher, server.service.engine
     yield CounterMetricFamily("myostream_budget_misses", "Slices that missed their budget.", scheduler.misses)
-    yield CounterMetricFamily(
-        "myostream_engine_replacements",
-        "Engines that failed in use and were replaced.",
-        engine.replacements if isinstance(engine, FallbackEngine) else 0,
-    )
+    yield of_replacements(engine)
     yield GaugeMetricFamily(
         "myostream_threads_given_up", "Threads that hang in a fit or an engine.", scheduler.leaked_threads
     )
@@ -251,4 +278,13 @@ def _of_server(server: Server) -> Iterator[Metric]:
         "myostream_messages_unpublished",
         "ZeroMQ messages that were dropped or could not be sent.",
         publisher.dropped + publisher.failed if publisher else 0,
+    )
+
+
+def of_replacements(engine: Engine) -> Metric:
+    """Return the number of engines that failed in use."""
+    return CounterMetricFamily(
+        "myostream_engine_replacements",
+        "Engines that failed in use and were replaced.",
+        engine.replacements if isinstance(engine, FallbackEngine) else 0,
     )

@@ -12,11 +12,11 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
-from inline.serving.health import Checkup
+from inline.serving.health import Checkup, Health
 from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.serving.observers import Observer, Observers
 from inline.serving.server import Server
@@ -172,14 +172,7 @@ def supervision(
             from inline.serving.metrics import Metrics
 
             metrics = Metrics(made.checkup)
-            pages: dict[str, Callable[[], Reply]] = {
-                "/metrics": Kept(lambda: Reply(metrics.text()), _METRICS_EVERY_S),
-                "/healthz": partial(_health, made.checkup, "live"),
-                "/readyz": partial(_health, made.checkup, "ready"),
-            }
-            monitor = Monitor(settings, pages)
-            stack.callback(monitor.close)
-            made.address = monitor.address
+            made.address = stack.enter_context(monitored(settings, metrics.text, made.checkup.health))
             followers.append(metrics)
         if settings.page_port is not None:
             from inline.serving.page.feed import PageFeed
@@ -192,7 +185,33 @@ def supervision(
         yield made
 
 
-def _health(checkup: Checkup, quality: str) -> Reply:
+@contextmanager
+def monitored(
+    settings: MonitorSettings, text: Callable[[], bytes], health: Callable[[], Health]
+) -> Iterator[tuple[str, int] | None]:
+    """Serve metrics and health over HTTP, and yield host and port; None where no port is set.
+
+    Args:
+        settings: of the server.
+        text: returns all metrics.
+        health: returns the health.
+
+    Raises:
+        ConfigurationError: the port cannot be used.
+    """
+    if settings.port is None:
+        yield None
+        return
+    pages: dict[str, Callable[[], Reply]] = {
+        "/metrics": Kept(lambda: Reply(text()), _METRICS_EVERY_S),
+        "/healthz": partial(_health, health, "live"),
+        "/readyz": partial(_health, health, "ready"),
+    }
+    with closing(Monitor(settings, pages)) as monitor:
+        yield monitor.address
+
+
+def _health(health: Callable[[], Health], quality: str) -> Reply:
     """Return the health; its status is good if the service is ``live``, or ``ready``."""
-    record = checkup.health().record()
+    record = health().record()
     return json_reply(record, good=record[quality])

@@ -15,6 +15,7 @@ from inline.data.errors import MyostreamError
 from inline.data.plural import counted
 from inline.dicom.node.spool import Backlog
 from inline.dicom.node.store import cause
+from inline.serving.health import Health, State, judge
 from inline.serving.supervision import ServiceManager, Sign, watch
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ class Supervised(Protocol):
         """Signs of life of its threads."""
         ...
 
+    @property
+    def state(self) -> State:
+        """State of engine and associations."""
+        ...
+
     def backlog(self) -> Backlog:
         """Check the spool and return its content.
 
@@ -72,6 +78,16 @@ def hanging(node: Supervised, silent_s: float = SILENT_S) -> str:
     if not parts or node.stopping:
         return ""
     return f"{', '.join(parts)}: no sign of life for {silent_s:.0f} s"
+
+
+def health_of(node: Supervised | None, silent_s: float = SILENT_S) -> Health:
+    """Return the health of a node; None while it is not there yet."""
+    if node is None:
+        return judge(State(), silent_s)
+    state, (summary, usable) = node.state, _summary(node)
+    found = hanging(node, silent_s)
+    ready = usable and not (found or state.draining or state.failed)
+    return Health(not found, ready, found or summary, state)
 
 
 @contextmanager
@@ -92,19 +108,18 @@ def supervision(node: Supervised, manager: ServiceManager, silent_s: float = SIL
 
 
 def _sign(node: Supervised, silent_s: float) -> Sign:
-    summary = _summary(node)
-    found = hanging(node, silent_s)
-    return Sign(not found, node.stopping, found or summary)
+    health = health_of(node, silent_s)
+    return Sign(health.live, node.stopping, health.summary)
 
 
-def _summary(node: Supervised) -> str:
-    """Return one line on the work of a node. The spool is used for it, which is its sign of life."""
+def _summary(node: Supervised) -> tuple[str, bool]:
+    """Return one line on the work of a node, and whether its spool can be used, which is a sign of life."""
     try:
         backlog = node.backlog()
     except (OSError, sqlite3.Error, MyostreamError) as error:
         _log.error("the spool cannot be used: %s", cause(error))
-        return f"the spool cannot be used: {cause(error)}"
+        return f"the spool cannot be used: {cause(error)}", False
     node.pulse.beat("spool")
     results = counted(sum(backlog.deliveries.values()), "result")
-    state = "stopping" if node.stopping else "ready"
-    return f"{state}: {backlog.series} series to process, {results} to deliver"
+    state = "stopping" if node.stopping else "no engine works" if node.state.failed else "ready"
+    return f"{state}: {backlog.series} series to process, {results} to deliver", True

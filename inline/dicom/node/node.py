@@ -15,6 +15,7 @@ from inline.addresses import host_port, is_loopback
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
+from inline.dicom.node.metrics import NodeMetrics
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, StudyBatch
 from inline.dicom.node.receiver import Receiver
@@ -23,6 +24,7 @@ from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
 from inline.pipeline import Pipeline
+from inline.serving.health import State
 from inline.settings import Settings
 from model.engines.fallback import FallbackEngine
 
@@ -41,14 +43,21 @@ class DicomNode:
     Attributes:
         address: host and port that it listens on.
         pulse: signs of life of its threads.
+        engine: of its pipeline.
+        spool: that it has open.
+        destinations: names of those of the settings.
+        in_work: Series Instance UIDs of the series that are processed now.
     """
 
-    def __init__(self, settings: Settings, pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Callable[[], Pipeline], metrics: NodeMetrics | None = None
+    ) -> None:
         """Open the spool and listen, then build the pipeline.
 
         Args:
             settings: of the program.
             pipeline: returns the pipeline; called once.
+            metrics: of the program, which get to know the node.
 
         Raises:
             ConfigurationError: settings, address or weights cannot be used.
@@ -65,15 +74,18 @@ class DicomNode:
         self._settings = dicom
         self._stopping = threading.Event()
         self.pulse = Pulse()
+        self.destinations = tuple(each.name for each in dicom.destinations)
+        self.in_work: tuple[str, ...] = ()
+        self._metrics = metrics or NodeMetrics()
         with ExitStack() as opened:  # a node that is not made holds neither lock nor port
-            self._spool = Spool.of(dicom)
-            opened.callback(self._spool.close)
-            reported = partial(record_report, results=self._spool.results, settings=dicom)
+            self.spool = Spool.of(dicom)
+            opened.callback(self.spool.close)
+            reported = partial(record_report, results=self.spool.results, settings=dicom)
             alive = partial(self.pulse.beat, "receiver")
-            self._receiver = Receiver(dicom, self._spool.received, server, alive, reported)
+            self._receiver = Receiver(dicom, self.spool.received, server, alive, reported, self._metrics)
             opened.callback(self._receiver.unbind)
             made = pipeline()
-            self._engine = made.engine
+            self.engine = made.engine
             self._processor = Processor(made, settings, self._alive)
             self._warn_of_what_stays()
             opened.pop_all()
@@ -95,11 +107,12 @@ class DicomNode:
             part = f"sender {destination.name}"
             transport = transport_of(destination, dicom.ae_title, client)
             alive = partial(self.pulse.beat, part)
-            sender = Sender(destination, transport, self._spool.results, dicom, alive)
+            sender = Sender(destination, transport, self.spool.results, dicom, alive)
             tasks.append((part, partial(self._send, destination.name, sender)))
         self._threads = [
             threading.Thread(target=task, name=f"dicom {name}", daemon=True) for name, task in tasks
         ]
+        self._metrics.node = self
 
     def serve(self) -> None:
         """Receive, process and deliver until :meth:`stop`; what is not finished then stays in the spool."""
@@ -115,12 +128,25 @@ class DicomNode:
             for thread in self._threads:
                 thread.join(max(end - time.monotonic(), 0.0))
             if not any(thread.is_alive() for thread in self._threads):
-                self._spool.close()
+                self.spool.close()
 
     @property
     def stopping(self) -> bool:
         """True from :meth:`stop` on."""
         return self._requested
+
+    @property
+    def state(self) -> State:
+        """State of engine and associations."""
+        watched = self.engine if isinstance(self.engine, FallbackEngine) else None
+        return State(
+            listening=True,
+            draining=self._requested,
+            engine=self.engine.name,
+            failed=watched is not None and watched.failed,
+            unproven_s=0.0 if watched is None else watched.unproven_s,
+            connections=self._receiver.associations,
+        )
 
     def backlog(self) -> Backlog:
         """Check the spool and return its content.
@@ -128,7 +154,7 @@ class DicomNode:
         Raises:
             OSError, sqlite3.Error, SpoolError: it cannot be used.
         """
-        self._spool.check()
+        self.spool.check()
         return inspect(spool_folder(self._settings))
 
     def stop(self) -> None:
@@ -141,13 +167,12 @@ class DicomNode:
         Raises:
             SpoolError: the spool cannot be read.
         """
-        names = {each.name for each in self._settings.destinations}
         try:
-            waiting, given_up = self._spool.results.waiting(), self._spool.received.given_up()
+            waiting, given_up = self.spool.results.waiting(), self.spool.received.given_up()
         except sqlite3.Error as error:
             raise SpoolError(f"the spool cannot be read: {error}; set dicom.spool") from error
         for name, number in waiting.items():
-            if name not in names:
+            if name not in self.destinations:
                 _log.warning(
                     "%d results wait for the destination %s, which dicom.destinations no longer has: they "
                     "are sent to none and stay in the spool until dicom-queue moves them to another (--move) "
@@ -166,8 +191,8 @@ class DicomNode:
         while not self._stopping.is_set():
             self._alive()
             try:
-                self._spool.received.purge()
-                batch = self._spool.received.take(self._settings.idle_s)
+                self.spool.received.purge()
+                batch = self.spool.received.take(self._settings.idle_s)
             except (OSError, sqlite3.Error) as error:  # the node goes on receiving, and tries again
                 _log.error("the spool cannot be used: %s", cause(error))
                 self._pause(time_to_retry_s(self._settings, 0), self._alive)
@@ -176,14 +201,16 @@ class DicomNode:
                 _log.exception("series could not be taken from the spool")
                 batch = None
             if batch is not None:
+                self.in_work = batch.series
                 self._process(batch)
-            elif not self._stopping.wait(_TICK_S) and isinstance(self._engine, FallbackEngine):
-                self._engine.verify_if_idle()
+                self.in_work = ()
+            elif not self._stopping.wait(_TICK_S) and isinstance(self.engine, FallbackEngine):
+                self.engine.verify_if_idle()
 
     def _alive(self) -> None:
         """Give the signs of life of the worker, and of an engine that has not failed without another."""
         self.pulse.beat("worker")
-        if not (isinstance(self._engine, FallbackEngine) and self._engine.failed):
+        if not (isinstance(self.engine, FallbackEngine) and self.engine.failed):
             self.pulse.beat("engine")
 
     def _process(self, batch: StudyBatch) -> None:
@@ -192,8 +219,9 @@ class DicomNode:
         try:
             outcome = self._processor.process(batch)
             done, failed = batch.split(outcome.mapped, outcome.given, outcome.lost)
-            destinations = [each.name for each in self._settings.destinations]
-            self._spool.finish(done, outcome.objects, destinations, outcome.mapped)
+            self.spool.finish(done, outcome.objects, self.destinations, outcome.mapped)
+            for each in outcome.results:
+                self._metrics.count(each)
         except (OSError, sqlite3.Error) as error:
             _log.error("results could not be stored; again in %.0f s: %s", wait_s, cause(error))
             self._keep(batch, cause(error), wait_s, counted=False)
@@ -204,8 +232,8 @@ class DicomNode:
             _log.log(
                 logging.WARNING if outcome.problems else logging.INFO,
                 "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d ecv=%d",
-                len(done.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
-                outcome.problems, outcome.ecv,
+                len(done.series), len(batch.files), len(outcome.results), len(outcome.objects),
+                outcome.unused, outcome.problems, outcome.ecv,
             )  # fmt: skip
             if failed.series:
                 reason = f"images could not be read, or results not be written: {outcome.reason}"
@@ -217,7 +245,7 @@ class DicomNode:
 
     def _keep(self, batch: StudyBatch, error: str, wait_s: float, *, counted: bool) -> None:
         try:
-            self._spool.received.fail(batch, error, wait_s, counted=counted)
+            self.spool.received.fail(batch, error, wait_s, counted=counted)
         except sqlite3.Error as failure:
             _log.error("the spool cannot be used: %s", cause(failure))
             self._pause(wait_s, self._alive)

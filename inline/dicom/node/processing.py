@@ -38,7 +38,7 @@ class ProcessedBatch:
 
     Attributes:
         objects: SOP Instance UID and file of each.
-        slices: number of slices with a result.
+        results: of the slices.
         ecv: number of pairs of native and post-contrast slices.
         unused: number of images that are part of no series.
         problems: number of files and slices that could not be read or written.
@@ -49,7 +49,7 @@ class ProcessedBatch:
     """
 
     objects: tuple[tuple[str, bytes], ...]
-    slices: int
+    results: tuple[SliceResult, ...]
     ecv: int
     unused: int
     problems: int
@@ -95,7 +95,8 @@ class Processor:
         mapped: set[Path] = set()
         given: set[Path] = set()
         lost = set(opened.unread)
-        slices = pairs = unused = 0
+        made: list[SliceResult] = []
+        pairs = unused = 0
         unread, unwritten = list(opened.problems), list[str]()
         for examination in opened.examinations():
             self._alive()
@@ -115,7 +116,7 @@ class Processor:
             mapped.update(*(examination.files[each] for each in fresh))
             given.update(*(examination.files[each] for each in written.given))
             lost.update(examination.unread, *(examination.files[each] for each in written.failed))
-            slices += len(fresh)
+            made += [each for each in results if each.identity in fresh]
             pairs += len(ecv)
             unused += sum(examination.unused.values())
             unread += examination.problems
@@ -129,7 +130,7 @@ class Processor:
         problems = [*unwritten, *unread]  # first what left a slice without a result
         first = _reason(problems[0]) if problems else ""
         return ProcessedBatch(
-            tuple(objects), slices, pairs, unused, len(problems),
+            tuple(objects), tuple(made), pairs, unused, len(problems),
             frozenset(mapped), frozenset(given), frozenset(lost), first,
         )  # fmt: skip
 

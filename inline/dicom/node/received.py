@@ -272,6 +272,11 @@ class ReceivedObjects:
         found = self._store.read("SELECT count(*) FROM series WHERE NOT done AND attempts >= ?", ATTEMPTS)
         return int(found[0][0])
 
+    def unprocessed(self) -> dict[str, bool]:
+        """Return the series that are not processed, by UID: True where no attempt is left."""
+        found = self._store.read("SELECT uid, attempts >= ? FROM series WHERE NOT done", ATTEMPTS)
+        return {uid: bool(over) for uid, over in found}
+
     def purge(self) -> None:
         """Remove processed series whose time is over."""
         now = self._store.clock()

@@ -36,6 +36,7 @@ from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler
 from inline.dicom.node.entity import application_entity
+from inline.dicom.node.metrics import NodeMetrics
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
 from inline.dicom.write.source import UID_FORM
@@ -90,6 +91,7 @@ class Receiver:
         context: ssl.SSLContext | None,
         alive: Callable[[], None],
         reported: Callable[[Commitment], None],
+        metrics: NodeMetrics,
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
@@ -99,11 +101,12 @@ class Receiver:
             context: of TLS; None for none.
             alive: is called some times a second while connections are accepted.
             reported: receives reports on storage commitment.
+            metrics: count objects and refused associations.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
-        self._settings, self._objects = settings, received
+        self._settings, self._objects, self._metrics = settings, received, metrics
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._carried: weakref.WeakKeyDictionary[Association, _Carried] = weakref.WeakKeyDictionary()
         self._ae = application_entity(settings.ae_title)
@@ -138,7 +141,7 @@ class Receiver:
                 (settings.host, settings.port),
                 ssl_context=context,
                 evt_handlers=handlers,
-                server_class=_server_class(settings, alive),
+                server_class=_server_class(settings, alive, metrics.refused.inc),
             )
         except OSError as error:
             raise ConfigurationError(
@@ -167,7 +170,18 @@ class Receiver:
                 with suppress(OSError):
                     held.socket.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def associations(self) -> int:
+        """Number of associations that are open now."""
+        return len(self._server.active_associations)
+
     def _store(self, event: Event) -> int:
+        """Store an object, count it, and return the status for its sender."""
+        status = self._status(event)
+        (self._metrics.images if status == SUCCESS else self._metrics.refused_images).inc()
+        return status
+
+    def _status(self, event: Event) -> int:
         """Store an object and return the status for its sender; success means that it is on disk."""
         peer = _peer(event)
         self._sent[event.assoc] = 0
@@ -268,6 +282,7 @@ class Receiver:
         return SUCCESS
 
     def _rejected(self, event: Event) -> None:
+        self._metrics.refused.inc()
         _log.warning(
             "%s: an association was rejected: its AE titles are not admitted (dicom.ae_title, "
             "dicom.calling_ae_titles), or too many are open (dicom.associations)",
@@ -334,7 +349,9 @@ def _count(dataset: Dataset) -> int | None:
     return number if 0 < number <= MOST_STATED else None
 
 
-def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[ThreadedAssociationServer]:
+def _server_class(
+    settings: DicomSettings, alive: Callable[[], None], refused: Callable[[], None]
+) -> type[ThreadedAssociationServer]:
     """Return the class of a server whose connections cannot hold up each other."""
     most = max(settings.associations // 2, 1)
 
@@ -356,6 +373,7 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
             host = client_address[0]
             if not admitted(host, settings.peers):
                 _log.warning("%s: a connection was closed: its host is not in dicom.peers", host)
+                refused()
                 return False
             same = [each for each in self.active_associations if each.requestor.address == host]
             if len(same) >= most:
@@ -364,6 +382,7 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
                     host,
                     most,
                 )
+                refused()
                 return False
             return True
 

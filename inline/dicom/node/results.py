@@ -40,7 +40,7 @@ class ResultQueue:
 
     def __init__(self, store: SpoolStore) -> None:
         """Make every delivery of an earlier process due now."""
-        self._store = store
+        self._store, self._opened = store, store.clock()
         self._longest_wait_s = 0.0
         with store.transaction() as database:
             make_deliveries_due(database)
@@ -74,6 +74,18 @@ class ResultQueue:
     def waiting(self) -> dict[str, int]:
         """Return the number of results by the destination that they wait for, also of earlier settings."""
         return dict(self._store.read("SELECT destination, count(*) FROM delivery GROUP BY 1 ORDER BY 1"))
+
+    def ages_s(self) -> dict[str, float]:
+        """Return the age of the oldest waiting result by destination, s.
+
+        One of an earlier version, which recorded no time, counts from the start of the node.
+        """
+        oldest = (
+            "SELECT destination, min(iif(made > 0, made, ?)) FROM delivery JOIN result ON of_result = uid"
+            " GROUP BY 1"
+        )
+        now = self._store.clock()
+        return {name: max(now - made, 0.0) for name, made in self._store.read(oldest, self._opened)}
 
     def drop(self, destination: str) -> int:
         """Forget the deliveries to a destination, and remove results that no other one waits for.

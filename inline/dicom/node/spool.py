@@ -78,6 +78,10 @@ class Spool:
         with self._store.transaction():
             pass
 
+    def room(self) -> int:
+        """Return the bytes that can be received before anything is removed; see :meth:`SpoolStore.room`."""
+        return self._store.room()
+
     def finish(
         self,
         batch: StudyBatch,

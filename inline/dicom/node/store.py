@@ -185,6 +185,10 @@ class SpoolStore:
             return "its disk has no more than dicom.free_bytes left"
         return ""
 
+    def room(self) -> int:
+        """Return the bytes of files that fit within both limits, kept series being what they are now."""
+        return max(min(self._most - self._bytes, shutil.disk_usage(self.folder).free - self._free), 0)
+
     @contextmanager
     def written(self, contents: Iterable[bytes]) -> Iterator[list[Path]]:
         """Write files with names of their own to disk, mode 0600, and keep them if the block succeeds.

@@ -11,18 +11,23 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inline.contouring.confidence import SIGNALS, Calibration, Reviewer
+from inline.dicom.node.health import Pulse
+from inline.dicom.node.metrics import NodeMetrics
+from inline.dicom.node.spool import Backlog, Spool
 from inline.pipeline import Stage
 from inline.replay.client import exchange
-from inline.serving.health import Checkup
+from inline.serving.health import Checkup, State
 from inline.serving.metrics import Metrics
 from inline.serving.supervision import supervision
 from inline.settings import MonitorSettings
 from tests.inline.conftest import wait_until
+from tests.shapes import RingEngine
 
 DOCS = Path(__file__).parents[3] / "docs"
 TOKEN = "0123456789abcdef"
@@ -35,12 +40,21 @@ def queries():
 
 
 @pytest.fixture(scope="module")
-def names(serving):
-    """Names of all samples that a server offers."""
+def names(serving, tmp_path_factory):
+    """Names of all samples that a server or a DICOM node offers."""
     metrics = Metrics(Checkup())
     with serving() as server:
         metrics._checkup.server = server
         families = list(text_string_to_metric_families(metrics.text().decode()))
+    spool = Spool(tmp_path_factory.mktemp("spool"), 1 << 30, 0, 0.0)
+    node = SimpleNamespace(
+        spool=spool, engine=RingEngine(), state=State(listening=True), stopping=False, pulse=Pulse(),
+        destinations=("archive",), in_work=(), backlog=lambda: Backlog(0, 0, (), 0, {}, {}, 0),
+    )  # fmt: skip
+    metrics = NodeMetrics()
+    metrics.node = node
+    families += text_string_to_metric_families(metrics.text().decode())
+    spool.close()
     return {sample.name for family in families for sample in family.samples}, families
 
 

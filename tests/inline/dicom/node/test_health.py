@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from inline.dicom.node.health import Pulse, hanging, supervision
+from inline.dicom.node.health import Pulse, hanging, health_of, supervision
 from inline.dicom.node.spool import Backlog
+from inline.serving.health import State
 from inline.serving.supervision import ServiceManager
 from tests.inline.serving.manager import Manager
 
@@ -17,7 +18,7 @@ class Node:
     """A node whose parts a test stops."""
 
     def __init__(self):
-        self.stopping, self.now, self.error = False, 0.0, None
+        self.stopping, self.now, self.error, self.state = False, 0.0, None, State(listening=True)
         self.pulse = Pulse(lambda: self.now)
 
     def backlog(self):
@@ -42,6 +43,26 @@ def test_a_part_without_a_sign_of_life_hangs():
     assert hanging(node, 180.0) == "worker: no sign of life for 180 s"
     node.stopping = True
     assert hanging(node, 180.0) == ""
+
+
+def test_a_node_is_ready_while_it_works_and_results_get_contours():
+    node = Node()
+    node.pulse.beat("worker")
+
+    def found():
+        health = health_of(node, 180.0)
+        return health.live, health.ready, health.summary
+
+    assert (health_of(None).live, health_of(None).ready) == (True, False)
+    assert found() == (True, True, "ready: 1 series to process, 5 results to deliver")
+    node.state = State(listening=True, engine="torch", failed=True)
+    assert found() == (True, False, "no engine works: 1 series to process, 5 results to deliver")
+    node.state, node.error = State(listening=True), sqlite3.OperationalError("disk I/O error")
+    assert found() == (True, False, "the spool cannot be used: disk I/O error")
+    node.error, node.now = None, 181.0
+    assert found() == (False, False, "worker: no sign of life for 180 s")
+    node.state, node.stopping = State(listening=True, draining=True), True
+    assert found() == (True, False, "stopping: 1 series to process, 5 results to deliver")
 
 
 def test_readiness_status_and_signs_of_life_are_reported(supervised):
@@ -113,7 +134,7 @@ def test_a_worker_that_hangs_gives_no_sign_of_life(running, archive, monkeypatch
     release = threading.Event()
     with running([archive.destination()]) as node:
         wait_for(lambda: "worker" in node.pulse._last)
-        monkeypatch.setattr(node._spool.received, "take", lambda _: release.wait() and None)
+        monkeypatch.setattr(node.spool.received, "take", lambda _: release.wait() and None)
         wait_for(lambda: node.pulse.silent(0.6) == ["worker", "engine"] or None)
         release.set()
         wait_for(lambda: node.pulse.silent(0.6) == [])

@@ -857,13 +857,13 @@ def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engi
 
     size = 2 * len(phantom.TIMES_MS)
     together, descriptions = made(files)
-    assert (together.slices, together.ecv, together.mapped) == (3, 1, frozenset(files))
+    assert (len(together.results), together.ecv, together.mapped) == (3, 1, frozenset(files))
     assert descriptions.count("ECV map, slice 0 (myostream)") == 1
     # The haematocrit is that of the node: the report must not pass it off as the patient's.
     assert sum(b"which holds for every patient" in data for _, data in together.objects) == 1
     native, without = made(files[:size])
     post, later = made(files[size:], files[:size])
-    assert (native.ecv, post.ecv, post.slices) == (0, 1, 1)
+    assert (native.ecv, post.ecv, len(post.results)) == (0, 1, 1)
     assert post.mapped == frozenset(files[size:])
     assert sorted([*without, *later]) == descriptions
     # The same objects, whether the series come together or apart.
@@ -910,7 +910,7 @@ def test_slices_of_two_patients_with_one_study_uid_are_no_pair(tmp_path, ring_en
         each.save_as(files[-1], enforce_file_format=True)
     settings = Settings(ecv={"haematocrit": phantom.HAEMATOCRIT}, dicom={"outputs": OUTPUTS})
     outcome = Processor(Pipeline(ring_engine), settings, lambda: None).process(batch(files))
-    assert (outcome.slices, outcome.ecv) == (3, 0)
+    assert (len(outcome.results), outcome.ecv) == (3, 0)
     made = [dcmread(BytesIO(data)) for _, data in outcome.objects]
     assert {each.PatientID for each in made} == {"patient 1", "patient 3"}
 

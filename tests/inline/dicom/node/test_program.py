@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,6 +94,17 @@ def test_a_killed_program_loses_nothing_and_its_log_holds_no_text_of_a_sender(tm
         file.name for file in tmp_path.rglob("*") if file.is_file() and b"Planted" in file.read_bytes()
     }
     assert holders == {file.name for file in spool.glob("*.dcm")}
+
+
+def test_the_program_offers_metrics_and_health_and_names_the_page_that_it_lacks(tmp_path, archive):
+    variables = {"MYOSTREAM_MONITOR__PORT": "0", "MYOSTREAM_MONITOR__PAGE_PORT": "0"}
+    with started(tmp_path, archive, **variables) as (process, _):
+        url = re.search(r"metrics on (http://127.0.0.1:\d+)/metrics", process.stdout.readline())[1]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as reply:
+            assert 'myostream_results_waiting{destination="archive"} 0.0' in reply.read().decode()
+        with urllib.request.urlopen(f"{url}/readyz", timeout=30) as reply:
+            assert reply.status == 200
+    assert "a DICOM node has no live page" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_the_program_reports_to_its_service_manager(tmp_path, archive):
