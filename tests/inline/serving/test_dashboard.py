@@ -1,4 +1,4 @@
-"""Dashboard: its queries name metrics that exist, and return data in a real Prometheus."""
+"""Dashboard and alerts: their queries name metrics that exist, and work in a real Prometheus."""
 
 import json
 import math
@@ -31,7 +31,8 @@ from tests.shapes import RingEngine
 
 DOCS = Path(__file__).parents[3] / "docs"
 TOKEN = "0123456789abcdef"
-PROMETHEUS = shutil.which("prometheus")
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+ALERTS = re.findall(r"^ +expr: (.+)$", (DOCS / "alerts.yml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def queries():
@@ -58,8 +59,9 @@ def names(serving, tmp_path_factory):
     return {sample.name for family in families for sample in family.samples}, families
 
 
-def test_every_query_names_metrics_that_exist(names):
-    used = {name for query in queries() for name in re.findall(r"\b(?:myostream|process)_\w+", query)}
+@pytest.mark.parametrize("asked", [queries(), ALERTS], ids=["dashboard", "alerts"])
+def test_every_query_names_metrics_that_exist(names, asked):
+    used = {name for query in asked for name in re.findall(r"\b(?:myostream|process)_\w+", query)}
     assert used
     assert used <= names[0]
 
@@ -73,6 +75,28 @@ def test_the_page_lists_every_metric(names):
         if family.name.startswith("myostream_") and not family.name.endswith("_created")
     }
     assert listed == offered
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (package prometheus)")
+@pytest.mark.parametrize(
+    ("what", "file"),
+    [("check", DOCS / "alerts.yml"), ("test", Path(__file__).with_name("alerts_test.yml"))],
+    ids=["check", "test"],
+)
+def test_prometheus_takes_the_alerts_and_they_fire_when_they_should(what, file):
+    done = subprocess.run(
+        [PROMTOOL, what, "rules", file.name], cwd=file.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_explains_every_alert_and_each_is_tested():
+    alerts = set(re.findall(r"- alert: (\w+)", (DOCS / "alerts.yml").read_text(encoding="utf-8")))
+    page = (DOCS / "monitoring.md").read_text(encoding="utf-8")
+    tests = Path(__file__).with_name("alerts_test.yml").read_text(encoding="utf-8")
+    assert alerts
+    assert alerts == set(re.findall(r"^\| `(\w+)` ", page.partition("| alert |")[2], re.MULTILINE))
+    assert alerts <= set(re.findall(r"- alertname: (\w+)", tests))
 
 
 def test_every_stage_is_explained():
