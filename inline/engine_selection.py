@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from inline.contouring.confidence import Reviewer
 from inline.data.errors import ConfigurationError
+from inline.extras import remedy
 from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
 from inline.settings import EngineName, Settings
@@ -131,7 +132,7 @@ def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int 
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
-            raise RuntimeError('torch is not installed: pip install -e "." in the clone') from error
+            raise RuntimeError(f"torch is not installed: {remedy()}") from error
     from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
     from model.engines.openvino_graph import build_model
 

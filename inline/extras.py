@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 _BROUGHT: Final = {
@@ -32,9 +36,25 @@ def missing(error: ImportError, extra: str = "") -> str:
     module = (error.name or "").partition(".")[0]
     extra = extra or EXTRAS.get(module, "")
     if not extra:
-        return f'{error}; pip install -e "." in the clone installs what is needed'
+        return f"{error}; {remedy()} installs what is needed"
     what = f"{module} is not installed" if isinstance(error, ModuleNotFoundError) and module else str(error)
-    return f'{what}; it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone'
+    return f"{what}; it comes with myostream[{extra}]: {remedy(extra)}"
+
+
+def remedy(extra: str = "") -> str:
+    """Return the command that installs what this installation lacks, of an extra where one is stated.
+
+    Outside a clone pip takes the names of the packages from the installation itself.
+    """
+    wanted = f"[{extra}]" if extra else ""
+    if (Path(__file__).parents[1] / "pyproject.toml").exists():
+        return f'pip install -e ".{wanted}" in the clone'
+    return f'{shlex.quote(sys.executable)} -m pip install "myostream{wanted}"'
+
+
+def absent(extra: str) -> str:
+    """Return the modules of an extra that are not installed, as a list in words; empty where all are."""
+    return ", ".join(module for module in _BROUGHT[extra] if find_spec(module) is None)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rich.text import Text
 from typer import Option
 
 from inline.cli.options import EngineOption, SettingsFile, output_file
+from inline.extras import absent, remedy
 from inline.serving.unit import Program, installed_command, unit_text
 from inline.settings import load_settings
 
@@ -75,6 +76,9 @@ def service_unit(
     from model.output import write_text
 
     text = unit_text(installed_command(), program)
+    if program == "dicom-node" and (modules := absent("dicom")):
+        message = f"the service will not start without {modules} of the extra dicom: {remedy('dicom')}"
+        typer.echo(f"myostream: {message}", err=True)
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -13,6 +13,7 @@ from inline.cli.options import output_file, path
 from inline.cli.replay import replay
 from inline.data.errors import MyostreamError
 from inline.data.plural import counted
+from inline.extras import remedy
 from inline.terminal.text import make_console
 from model.output import check_folder, check_outputs
 
@@ -75,8 +76,7 @@ def demo(
     )
     if reports is None:
         _console.print(
-            "No report page: matplotlib and cmcrameri are not installed; "
-            'they come with pip install -e ".[report]"',
+            f"No report page: matplotlib and cmcrameri are not installed; they come with {remedy('report')}",
             markup=False,
         )
     _console.print(

@@ -1,6 +1,8 @@
 """Modules of extras: the table follows the project file, and Python's errors name the extra."""
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import inline
+from inline import extras
 from inline.extras import EXTRAS
 
 ROOT = Path(inline.__path__[0]).parent
@@ -50,3 +53,26 @@ def test_the_error_of_python_names_the_extra(module, extra, call, hiding, tmp_pa
         f'it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone'
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_an_installation_names_its_own_python_and_a_clone_itself(tmp_path, cloned):
+    package = tmp_path / "inline"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    shutil.copy(extras.__file__, package)
+    if cloned:
+        shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    code = "from inline.extras import missing; print(missing(ModuleNotFoundError(name='pynetdicom')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=True,
+    )
+    command = 'pip install -e ".[dicom]" in the clone'
+    if not cloned:
+        command = f'{shlex.quote(sys.executable)} -m pip install "myostream[dicom]"'
+    assert done.stdout == f"pynetdicom is not installed; it comes with myostream[dicom]: {command}\n"

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from ctypes.util import find_library
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,20 @@ def test_the_command_prints_or_writes_the_unit(tmp_path, monkeypatch):
     assert file.read_text() == shown.output
     node = CliRunner().invoke(app, ["service-unit", "--for", "dicom-node"])
     assert (node.exit_code, node.output) == (0, unit_text(installed_command(), "dicom-node"))
+
+
+def test_a_unit_whose_node_cannot_start_comes_with_a_warning(monkeypatch):
+    monkeypatch.setattr("inline.serving.unit._HIDDEN", ())
+    whole = CliRunner().invoke(app, ["service-unit", "--for", "dicom-node"])
+    assert whole.stderr == ""
+    monkeypatch.setattr(
+        "inline.extras.find_spec", lambda name: None if name == "pynetdicom" else find_spec(name)
+    )
+    lacking = CliRunner().invoke(app, ["service-unit", "--for", "dicom-node"])
+    assert (lacking.exit_code, lacking.stdout) == (0, whole.stdout)
+    assert "the service will not start without pynetdicom of the extra dicom: " in lacking.stderr
+    assert 'pip install -e ".[dicom]" in the clone' in lacking.stderr
+    assert CliRunner().invoke(app, ["service-unit"]).stderr == ""
 
 
 FILTERED = """
