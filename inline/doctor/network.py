@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
@@ -48,12 +48,30 @@ def ports(settings: Settings) -> Iterator[Finding]:
         advice = "list the scanner's hosts in server.peers"
         yield warning("access", f"{host} is reached by other hosts, all of which may connect", advice)
     named = {port: "port of MRD"} if port else {}
-    for name, (host, port) in _other_ports(settings):
+    yield from further_ports(_further(settings), named, running=bool(running), hidden=hidden)
+
+
+def further_ports(
+    listed: Iterable[tuple[str, str, int]],
+    named: Mapping[int, str],
+    *,
+    running: bool,
+    hidden: bool = False,
+) -> Iterator[Finding]:
+    """Yield whether further ports of a program are free.
+
+    Args:
+        listed: part, host and port of each.
+        named: parts of earlier ones.
+        running: the program runs already.
+        hidden: whether it does could not be found out.
+    """
+    for name, host, port in listed:
         reason = bind_error(host, port)
         if port in named:
             yield problem(name, f"{host}:{port} is also the {named[port]}", "choose another in the settings")
             continue
-        named |= {port: name} if port else {}
+        named = {**named, port: name} if port else named
         if not reason:
             yield good(name, f"{host}:{port} is free")
         elif running:
@@ -64,15 +82,15 @@ def ports(settings: Settings) -> Iterator[Finding]:
             yield problem(name, f"{host}:{port} cannot be used: {reason}", "choose another in the settings")
 
 
-def _other_ports(settings: Settings) -> Iterator[tuple[str, tuple[str, int]]]:
+def _further(settings: Settings) -> Iterator[tuple[str, str, int]]:
     if settings.monitor.port is not None:
-        yield "port of metrics", (settings.monitor.host, settings.monitor.port)
+        yield "port of metrics", settings.monitor.host, settings.monitor.port
     if settings.monitor.page_port is not None:
-        yield "port of the live page", (settings.monitor.host, settings.monitor.page_port)
+        yield "port of the live page", settings.monitor.host, settings.monitor.page_port
     transport, _, place = settings.emit.zmq.partition("://")
     host, _, port = place.rpartition(":")
     if transport == "tcp" and port.isdigit():
-        yield "port of ZeroMQ", ("" if host == "*" else host.strip("[]"), int(port))
+        yield "port of ZeroMQ", "" if host == "*" else host.strip("[]"), int(port)
 
 
 def _admits_this_host(server: ServerSettings) -> bool:
@@ -144,7 +162,7 @@ def destinations(targets: Iterable[DicomDestination], calling: str) -> Iterator[
         if target.url or target.tls:
             yield good(part, f"{host}:{port} takes connections (nothing was sent)")
             continue
-        reason = _echo(target, calling)
+        reason = echo(target, calling)
         if reason:
             advice = f"check the AE titles there: it is {target.ae_title!r}, this node is {calling!r}"
             yield problem(part, f"{host}:{port} takes connections, but no C-ECHO: {reason}", advice)
@@ -152,7 +170,7 @@ def destinations(targets: Iterable[DicomDestination], calling: str) -> Iterator[
             yield good(part, f"{target.ae_title} at {host}:{port} returns C-ECHO")
 
 
-def _echo(target: DicomDestination, calling: str) -> str:
+def echo(target: DicomDestination, calling: str) -> str:
     """Return why a C-ECHO failed; empty if it succeeded.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
 from inline.pipeline import Pipeline
 from inline.serving.health import State
-from inline.settings import Settings
+from inline.settings import DicomSettings, Settings
 from model.engines.fallback import FallbackEngine
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,19 @@ _BEAT_S: Final = 10.0
 """Time between signs of life of a thread that waits."""
 CLOSE_S: Final = 30.0
 """Time for what is in work when the node stops."""
+
+
+def usable_contexts(settings: DicomSettings) -> tuple[ssl.SSLContext, ssl.SSLContext | None]:
+    """Return the contexts of TLS for destinations and for senders (None without TLS).
+
+    Raises:
+        ConfigurationError: a node cannot start with these settings.
+    """
+    if not settings.destinations:
+        raise ConfigurationError("a DICOM node needs a destination for its results; set dicom.destinations")
+    if not settings.outputs:
+        raise ConfigurationError("dicom.outputs names no kind of object; set at least one")
+    return client_context(settings), server_context(settings)
 
 
 class DicomNode:
@@ -64,13 +78,7 @@ class DicomNode:
             SpoolError: the spool cannot be used.
         """
         dicom = settings.dicom
-        if not dicom.destinations:
-            raise ConfigurationError(
-                "a DICOM node needs a destination for its results; set dicom.destinations"
-            )
-        if not dicom.outputs:
-            raise ConfigurationError("dicom.outputs names no kind of object; set at least one")
-        client, server = client_context(dicom), server_context(dicom)
+        client, server = usable_contexts(dicom)
         self._settings = dicom
         self._stopping = threading.Event()
         self.pulse = Pulse()

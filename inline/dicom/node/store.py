@@ -82,6 +82,7 @@ UPDATE result SET study = study_of(file);
 """
 _CHANGES: Final = {0: _SCHEMA, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 DATABASE: Final = "spool.sqlite"
+_LOCK: Final = "lock"
 SUFFIX: Final = ".dcm"
 UNKNOWN: Final = "unknown"
 """Study of a result of an earlier version whose file is missing or damaged."""
@@ -122,7 +123,7 @@ class SpoolStore:
         self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+            self._held = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
             raise SpoolError(
                 f"the spool {folder} cannot be used: {error.strerror}; set dicom.spool"
@@ -248,6 +249,18 @@ class SpoolStore:
     def _count(self, size: int) -> None:
         with self._lock:
             self._bytes += size
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process has the spool in a folder open, as far as this user may know."""
+    try:
+        with (folder / _LOCK).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def cause(error: Exception) -> str:
