@@ -70,7 +70,9 @@ class DicomNode:
             opened.callback(self._spool.close)
             reported = partial(record_report, results=self._spool.results, settings=dicom)
             alive = partial(self.pulse.beat, "receiver")
-            self._receiver = Receiver(dicom, self._spool.received, server, alive, reported)
+            self._receiver = Receiver(
+                dicom, self._spool.received, server, alive, reported, foreign_text=settings.log.foreign_text
+            )
             opened.callback(self._receiver.unbind)
             made = pipeline()
             self._engine = made.engine

@@ -22,7 +22,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import RLELossless
+from pydicom.uid import (
+    MRImageStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+from pynetdicom import AE
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import duplicate
@@ -340,6 +346,64 @@ def test_strangers_are_rejected(running, archive, settings, others):
         associated(node.address, **others) as association,
     ):
         assert association is None
+
+
+@pytest.mark.parametrize(
+    ("lists", "others", "why"),
+    [
+        ({}, {"called": "ANOTHER"}, "its called AE title {} is not MYOSTREAM (dicom.ae_title)"),
+        (
+            {"calling_ae_titles": ["MR1", "MR2"]},
+            {"calling": "STRANGER"},
+            "its calling AE title {} is none of MR1, MR2 (dicom.calling_ae_titles)",
+        ),
+    ],
+    ids=["called", "calling"],
+)
+@pytest.mark.parametrize("quoted", [False, True])
+def test_the_log_states_why_an_association_was_rejected(running, archive, caplog, lists, others, why, quoted):
+    with running([archive.destination()], log={"foreign_text": quoted}, **lists) as node:
+        with associated(node.address, **others) as association:
+            assert association is None
+        wait_for(lambda: "was rejected" in caplog.text)
+    (line,) = (each.getMessage() for each in caplog.records if "was rejected" in each.getMessage())
+    (stated,) = others.values()
+    shown = repr(stated) if quoted else f"({len(stated)} characters, not logged)"
+    assert line.endswith(f"an association was rejected: {why.format(shown)}")
+
+
+def test_the_log_states_that_too_many_associations_are_open(running, archive, caplog):
+    with running([archive.destination()], associations=1) as node, associated(node.address) as first:
+        assert first is not None
+        entity = AE("SCANNER")
+        entity.add_requested_context(MRImageStorage)
+        # The limit for one host closes connections before.
+        second = entity.associate(*node.address, ae_title="MYOSTREAM", bind_address=("127.0.0.2", 0))
+        assert second.is_rejected
+        wait_for(lambda: "was rejected: 1 are open already (dicom.associations)" in caplog.text)
+
+
+def test_classes_that_are_not_accepted_are_logged_once_for_a_host(running, archive, caplog):
+    caplog.set_level(logging.INFO)
+    private = "1.3.12.2.1107.5.9.1"
+    with running([archive.destination()]) as node:
+        for kinds in (
+            [MRImageStorage, SegmentationStorage],
+            [MRImageStorage, SegmentationStorage],
+            [SecondaryCaptureImageStorage, SegmentationStorage, private],
+            [SecondaryCaptureImageStorage],
+        ):
+            entity = AE("ORTHANC")
+            for kind in kinds:
+                entity.add_requested_context(kind)
+            association = entity.associate(*node.address, ae_title="MYOSTREAM")
+            association.release()
+    lines = [each for each in caplog.records if "not accepted" in each.getMessage()]
+    assert [each.levelname for each in lines] == ["INFO", "WARNING"]
+    why = "SOP classes that it proposed are not accepted, since the node takes MR images alone"
+    first, second = (each.getMessage().partition(": ")[2] for each in lines)
+    assert first == f"{why}: Segmentation Storage"
+    assert second == f"{why}: ({len(private)} characters, not logged), Secondary Capture Image Storage"
 
 
 def test_those_on_the_lists_are_admitted(running, archive, scanned):
