@@ -66,6 +66,9 @@ _FROM_1: Final = (
 )
 DATABASE: Final = "spool.sqlite"
 SUFFIX: Final = ".dcm"
+DENIED: Final = (
+    "the user of the node may not read its files in the spool (Permission denied); change their owner (chown)"
+)
 
 
 class SpoolError(MyostreamError):
@@ -223,6 +226,11 @@ class SpoolStore:
     def _count(self, size: int) -> None:
         with self._lock:
             self._bytes += size
+
+
+def is_denied(file: Path) -> bool:
+    """Return whether a file of the spool is there, and the user of this process may not read it."""
+    return file.exists() and not os.access(file, os.R_OK)
 
 
 def cause(error: Exception) -> str:

@@ -143,6 +143,43 @@ def test_results_whose_files_are_gone_hold_up_no_others(
     assert "missing from the spool" in inspect(tmp_path / "spool").errors["archive"]
 
 
+@pytest.fixture
+def denied(monkeypatch):
+    """A function that lets the user of the node read no file of the spool from now on; root may read all."""
+    return lambda: monkeypatch.setattr(store_module.os, "access", lambda *_: False)
+
+
+def test_results_that_may_not_be_read_wait_with_the_reason(
+    running, archive, scanned, tmp_path, monkeypatch, denied
+):
+    archive.stop()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+        denied()
+        monkeypatch.setattr("inline.dicom.node.sender.is_dicom", lambda _: False)
+        archive.start()
+        wait_for(lambda: "(Permission denied)" in inspect(tmp_path / "spool").errors["archive"])
+        assert "chown" in inspect(tmp_path / "spool").errors["archive"]
+        assert archive.stored == []
+        monkeypatch.undo()
+        wait_for(lambda: len(archive.stored) == OBJECTS)
+
+
+def test_images_that_may_not_be_read_wait_and_use_up_no_attempt(
+    running, archive, scanned, tmp_path, monkeypatch, denied, caplog
+):
+    denied()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: caplog.text.count("series could not be processed; again in 0 s: ") > ATTEMPTS)
+        (reason,) = inspect(tmp_path / "spool").failed
+        assert "(Permission denied); change their owner (chown)" in reason
+        monkeypatch.undo()
+        wait_for(lambda: len(archive.stored) == OBJECTS)
+    assert inspect(tmp_path / "spool").failed == ()
+
+
 def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_path):
     archive.status = 0xA700
     with running([archive.destination()]) as node:
