@@ -2,6 +2,7 @@ import copy
 import errno
 import json
 import logging
+import re
 import socket
 import sqlite3
 import ssl
@@ -42,6 +43,7 @@ from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
 from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
+from inline.serving.logs import JsonFormatter
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
 
@@ -664,6 +666,21 @@ def test_the_log_holds_no_text_of_a_sender(running, archive, scanned, caplog):
     assert any("processed series" in line for line in ours)
     for word in PLANTED:
         assert not any(word in line for line in ours)
+
+
+def test_each_result_is_a_line_of_the_log_with_the_fields_of_serve(running, archive, scanned, caplog):
+    caplog.set_level(logging.INFO)
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    (record,) = (each for each in caplog.records if each.getMessage().startswith("result: "))
+    line = json.loads(JsonFormatter(foreign_text=False).format(record))["result"]
+    page = (Path(__file__).parents[4] / "docs" / "service.md").read_text(encoding="utf-8")
+    assert set(line) == set(re.findall(r"`(\w+)`", page.partition("| `result` |")[2].partition("\n")[0]))
+    (report,) = (each for each in archive.stored if each.Modality == "SR")
+    stated = [float(each.value) for each in report.iterall() if each.keyword == "NumericValue"]
+    assert min(abs(each - line["median_ms"]) for each in stated) <= 0.05
+    assert f"median_ms={line['median_ms']}" in record.getMessage()
 
 
 def test_a_node_without_destinations_is_refused(running):
