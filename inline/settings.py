@@ -376,6 +376,10 @@ class DicomSettings(_Frozen):
         return self
 
 
+_TABLES: Final = {"dicom.destinations": DicomDestination}
+"""Lists of tables, whose names TOML writes in double brackets."""
+
+
 class Settings(_Frozen):
     """All settings with their defaults.
 
@@ -546,6 +550,8 @@ def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
     """Return an error of a setting with its name, and its variable where the environment has that."""
     name, variable = ".".join(map(str, place)), "MYOSTREAM_" + "__".join(map(str, place)).upper()
     stated = f" ({variable})" if any(each.upper() == variable for each in os.environ) else ""
+    if kind == "tuple_type" and name in _TABLES:
+        return f"{name}{stated}: it is a list of tables; write [[{name}]] above each of them"
     if kind != "extra_forbidden":
         return f"{name}{stated}: {problem.removeprefix('Value error, ')}"
     missing, known = f"there is no setting {name!r}{stated}", list(_names(Settings))
@@ -553,9 +559,12 @@ def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
     if section and last in known and not any(each.startswith(f"{last}.") for each in known):
         return f"{missing}; did you mean {last!r}, above all sections?"
     beside = [each.removeprefix(f"{section}.") for each in known if each.startswith(f"{section}.")]
+    table, header = section.rpartition(".")[0], f"[{section}]"
+    if table in _TABLES:
+        beside, header = list(_TABLES[table].model_fields), f"[[{table}]]"
     if section and beside:  # the name of the section would make any two names similar
         close = [f"{section}.{each}" for each in difflib.get_close_matches(last, beside, 1)]
-        others = f"; [{section}] has {', '.join(beside)}"
+        others = f"; {header} has {', '.join(beside)}"
     else:
         # A setting of a section, stated without it, is closer to its name than any spelling.
         close = [each for each in known if each.endswith(f".{name}")]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 from inline.assembly.account import Account
 from inline.assembly.assembled import Assembled
@@ -23,7 +23,6 @@ from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.record import json_number
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
@@ -32,6 +31,7 @@ from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
 from inline.serving.report import Reports
+from inline.serving.result_line import log_result
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import InOrder, SendQueue
 from inline.serving.service import Service
@@ -356,8 +356,7 @@ class Slices:
             late = Flag.LATE in result.flags
             self._tally.late += late
             self._tally.errors += bool(problem)
-            fields = _fields(result)
-            _log.info("%s result: %s", self._name, _line(fields), extra={"fields": {"result": fields}})
+            log_result(_log, result, self._name)
             name = slice_name(result.identity, result.quantity)  # inline/replay/replies.py reads it
             self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
@@ -389,31 +388,3 @@ def _median(ecv: EcvResult) -> str:
     if ring.median is None:
         return f"partition coefficient {ring.partition_coefficient:.3f}"
     return f"median {ring.median:.1f} %"
-
-
-def _fields(result: SliceResult) -> dict[str, Any]:
-    """Return a result for the log; nothing of the patient is in it."""
-    median = result.regions[0].median if result.regions else None
-    return {
-        "series": result.identity.series_index,
-        "slice": result.identity.slice_index,
-        "level": result.level,
-        "quantity": result.quantity,
-        "median_ms": json_number(median, 1),
-        "motion_corrected": result.motion_corrected,
-        "t1_scale": result.t1_scale,
-        "confidence": json_number(result.confidence, 3),
-        "flags": result.flags,
-        "stages_ms": {stage: json_number(took, 1) for stage, took in result.times_ms.items()},
-    }
-
-
-def _line(fields: Mapping[str, Any]) -> str:
-    """Return the fields of a result in one line of text; of the stages the sum."""
-    shown = {
-        **fields,
-        "motion_corrected": "yes" if fields["motion_corrected"] else "no",
-        "flags": ",".join(fields["flags"]),
-        "stages_ms": f"{sum(fields['stages_ms'].values()):.0f}",
-    }
-    return " ".join(f"{name}={'-' if value in (None, '') else value}" for name, value in shown.items())

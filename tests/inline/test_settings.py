@@ -152,6 +152,18 @@ def test_defaults_listen_on_this_host_alone():
             "[[dicom.destinations]]\nname = 'a'\nhost = 'h'\nae_title = 'ABCDEFGHIJKLMNOPQRST'",
             r"dicom\.destinations\.0\.ae_title: an AE title has at most 16 characters",
         ),
+        (
+            "[dicom.destinations]\nname = 'a'\nhost = 'h'\nae_title = 'A'",
+            r"dicom\.destinations: it is a list of tables; write \[\[dicom\.destinations\]\] above",
+        ),
+        (
+            "[[dicom.destinations]]\nname = 'a'\nhost = 'h'\nae_title = 'A'\nprot = 104",
+            r"no setting 'dicom\.destinations\.0\.prot'; did you mean 'dicom\.destinations\.0\.port'\?$",
+        ),
+        (
+            "[[dicom.destinations]]\nname = 'a'\nhost = 'h'\nae_title = 'A'\nfoo = 1",
+            r"no setting 'dicom\.destinations\.0\.foo'; \[\[dicom\.destinations\]\] has name, .*port, ",
+        ),
         ("[dicom]\nae_title = 'A\\B'", r"dicom\.ae_title: an AE title has .* without a backslash$"),
         ("[dicom]\nae_title = ''", r"dicom\.ae_title: "),
         (

@@ -16,13 +16,16 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit
 
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from inline.addresses import host_port
 from inline.dicom.node.commitment import PUSH_MODEL, Commitment, report_handler, request_commitment
 from inline.dicom.node.entity import application_entity
 from inline.settings import DicomDestination
@@ -74,6 +77,7 @@ class StoreTransport:
     def __init__(self, destination: DicomDestination, calling: str, context: ssl.SSLContext | None) -> None:
         """Set destination, own AE title, and TLS (None without)."""
         self._destination, self._calling, self._context = destination, calling, context
+        self._silent = f"{host_port(destination.host, destination.port)} does not answer"
 
     def send(self, files: Sequence[Path]) -> Generator[str, None, None]:
         """Send files over one association, and a further one for those after each that ends it.
@@ -138,7 +142,7 @@ class StoreTransport:
                 if monotonic() - start < _TIMEOUT_S:
                     yield _ENDED
                 else:  # the others would have to wait as long
-                    yield from ["it does not answer"] * (len(files) - number)
+                    yield from [self._silent] * (len(files) - number)
                 return
 
     def commit(self, files: Sequence[Path], transaction: str, reported: Callable[[Commitment], None]) -> str:
@@ -187,13 +191,21 @@ class StoreTransport:
             if association.rejected_contexts:
                 yield "it accepts no such kind of object or service"
             else:
-                yield "it rejected the association" if association.is_rejected else "it does not answer"
+                yield self._rejected(association) if association.is_rejected else self._silent
             return
         try:
             yield association
         finally:
             if association.is_established:
                 association.release()
+
+    def _rejected(self, association: Association) -> str:
+        """Return why an association was rejected, with both AE titles."""
+        wanted, response = self._destination, cast(A_ASSOCIATE, association.acceptor.primitive)
+        return (
+            f"{host_port(wanted.host, wanted.port)} rejected the association ({response.reason_str}); "
+            f"its AE title is {wanted.ae_title!r} here, that of this node {self._calling!r}"
+        )
 
 
 def _kinds(file: Path) -> _Kinds:
@@ -268,6 +280,8 @@ class WebTransport:
     def __init__(self, destination: DicomDestination, context: ssl.SSLContext) -> None:
         """Set destination and TLS."""
         self._destination = destination
+        place = urlsplit(destination.url)
+        self._silent = f"{place.scheme}://{place.netloc.rpartition('@')[2]} does not answer"
         self._connections = _Connections(context=context)
         self._opener = urllib.request.build_opener(self._connections, _NoRedirects())
 
@@ -285,9 +299,9 @@ class WebTransport:
                 error.close()
                 yield f"it answered with status {error.code}"
             except urllib.error.URLError as error:
-                yield f"it does not answer ({type(error.reason).__name__})"
+                yield f"{self._silent} ({type(error.reason).__name__})"
             except (OSError, HTTPException, ValueError) as error:
-                yield f"it does not answer ({type(error).__name__})"
+                yield f"{self._silent} ({type(error).__name__})"
 
     def _send(self, content: bytes, uid: str) -> str:
         boundary = secrets.token_hex(16)

@@ -22,7 +22,7 @@ from inline.dicom.node.received import ATTEMPTS, StudyBatch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
-from inline.dicom.node.store import SpoolError, cause
+from inline.dicom.node.store import DENIED, SpoolError, cause, is_denied
 from inline.dicom.node.tls import client_context, server_context
 from inline.pipeline import Pipeline
 from inline.serving.health import State
@@ -90,7 +90,15 @@ class DicomNode:
             opened.callback(self.spool.close)
             reported = partial(record_report, results=self.spool.results, settings=dicom)
             alive = partial(self.pulse.beat, "receiver")
-            self._receiver = Receiver(dicom, self.spool.received, server, alive, reported, self._metrics)
+            self._receiver = Receiver(
+                dicom,
+                self.spool.received,
+                server,
+                alive,
+                reported,
+                self._metrics,
+                foreign_text=settings.log.foreign_text,
+            )
             opened.callback(self._receiver.unbind)
             made = pipeline()
             self.engine = made.engine
@@ -225,6 +233,10 @@ class DicomNode:
         """Process series; those of which no image can be read, or no result be written, are tried again."""
         wait_s = time_to_retry_s(self._settings, batch.attempts - 1)
         try:
+            if any(map(is_denied, batch.files.values())):  # no fault of the images
+                _log.error("series could not be processed; again in %.0f s: %s", wait_s, DENIED)
+                self._keep(batch, DENIED, wait_s, counted=False)
+                return
             outcome = self._processor.process(batch)
             done, failed = batch.split(outcome.mapped, outcome.given, outcome.lost)
             self.spool.finish(done, outcome.objects, self.destinations, outcome.mapped)

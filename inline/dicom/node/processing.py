@@ -24,6 +24,7 @@ from inline.dicom.write.provenance import Provenance
 from inline.examination.examine import examine
 from inline.examination.haematocrits import HaematocritFile
 from inline.pipeline import Pipeline, SliceContext
+from inline.serving.result_line import log_result
 from inline.serving.summary import slice_name
 from inline.settings import Settings
 
@@ -156,9 +157,9 @@ class Processor:
             others = tuple(place for identity, place in places.items() if identity != each.identity)
             context = SliceContext(study=(*others, places[each.identity]))
             result = self._pipeline.process(each, context)
-            name = slice_name(each.identity, each.quantity)
-            _log.info("%s: flags=%s", name, ",".join(result.flags) or "-")
+            log_result(_log, result)
             if result.error:
+                name = slice_name(each.identity, each.quantity)
                 error = for_log(result.error, foreign_text=self._settings.log.foreign_text)
                 _log.warning("%s: no result: %s", name, error)
             results.append(result)

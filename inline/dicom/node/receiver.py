@@ -28,9 +28,11 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.addresses import Acceptor, admitted, host_port
+from inline.data.client_text import for_log, foreign
 from inline.data.errors import ConfigurationError
 from inline.dicom.find import has_decoder
 from inline.dicom.missing import MOST_STATED
@@ -59,6 +61,10 @@ _REQUEST_S: Final = 15.0
 """Time for a connection to request its association."""
 _MOST_CARRIED: Final = 1024
 """Series, and refused objects, that are remembered of one association, which may stay open for days."""
+_NO_SUCH_CLASS: Final = 3
+"""Result of a presentation context whose abstract syntax is not supported (PS3.8 9.3.3.2)."""
+_MOST_STATED_CLASSES: Final = 4096
+"""Rejected SOP classes of hosts that are remembered, so that each is logged once."""
 
 
 @dataclass(slots=True)
@@ -92,6 +98,8 @@ class Receiver:
         alive: Callable[[], None],
         reported: Callable[[Commitment], None],
         metrics: NodeMetrics,
+        *,
+        foreign_text: bool = False,
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
@@ -102,11 +110,14 @@ class Receiver:
             alive: is called some times a second while connections are accepted.
             reported: receives reports on storage commitment.
             metrics: count objects and refused associations.
+            foreign_text: quote AE titles of senders in the log.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
         self._settings, self._objects, self._metrics = settings, received, metrics
+        self._foreign_text = foreign_text
+        self._stated: set[tuple[str, str]] = set()
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._carried: weakref.WeakKeyDictionary[Association, _Carried] = weakref.WeakKeyDictionary()
         self._ae = application_entity(settings.ae_title)
@@ -130,6 +141,7 @@ class Receiver:
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_N_EVENT_REPORT, report_handler(reported)),
             (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_DATA_RECV, self._received),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._broken_off),
@@ -283,11 +295,42 @@ class Receiver:
 
     def _rejected(self, event: Event) -> None:
         self._metrics.refused.inc()
-        _log.warning(
-            "%s: an association was rejected: its AE titles are not admitted (dicom.ae_title, "
-            "dicom.calling_ae_titles), or too many are open (dicom.associations)",
-            _peer(event),
-        )
+        request, settings = cast(A_ASSOCIATE, event.assoc.requestor.primitive), self._settings
+        callers = self._ae.require_calling_aet
+        if request.called_ae_title != settings.ae_title.strip():
+            called = self._shown(request.called_ae_title)
+            why = f"its called AE title {called} is not {settings.ae_title} (dicom.ae_title)"
+        elif callers and request.calling_ae_title not in [each.strip() for each in callers]:
+            calling = self._shown(request.calling_ae_title)
+            why = f"its calling AE title {calling} is none of {', '.join(callers)} (dicom.calling_ae_titles)"
+        else:
+            why = f"{settings.associations} are open already (dicom.associations)"
+        _log.warning("%s: an association was rejected: %s", _peer(event), why)
+
+    def _accepted(self, event: Event) -> None:
+        """Log SOP classes that were proposed in vain, each once for a host: few senders state it."""
+        host, contexts = event.assoc.requestor.address, event.assoc.rejected_contexts
+        rejected = {str(each.abstract_syntax) for each in contexts if each.result == _NO_SUCH_CLASS}
+        rejected = {each for each in rejected if (host, each) not in self._stated}
+        if not rejected:
+            return
+        if len(self._stated) > _MOST_STATED_CLASSES:
+            self._stated.clear()
+        self._stated.update((host, each) for each in rejected)
+        _log.log(
+            # Archives propose all classes that they know, whatever they send.
+            logging.INFO if event.assoc.accepted_contexts else logging.WARNING,
+            "%s: SOP classes that it proposed are not accepted, since the node takes MR images alone: %s",
+            _peer(event), ", ".join(sorted(map(self._class, rejected))),
+        )  # fmt: skip
+
+    def _class(self, uid: str) -> str:
+        """Return the name of a SOP class that the standard knows; others are texts of the sender."""
+        name = UID(uid).name
+        return self._shown(uid) if name == uid else name
+
+    def _shown(self, text: str) -> str:
+        return for_log(foreign(text), foreign_text=self._foreign_text)
 
     def _received(self, event: Event) -> None:
         """Count the bytes of an object, and abort an association that sends too many."""

@@ -14,6 +14,7 @@ from inline.dicom.find import is_dicom
 from inline.dicom.node.commitment import Commitment
 from inline.dicom.node.delivery import StoreTransport, Transport
 from inline.dicom.node.results import Delivery, ResultQueue
+from inline.dicom.node.store import DENIED, is_denied
 from inline.settings import DicomDestination, DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -60,8 +61,9 @@ class Sender:
         # Those without a readable file would hold up the others; a rerun may also have replaced it just now.
         for delivery in waiting:
             if delivery not in due:
-                problems[_GONE] += 1
-                self._results.postpone(delivery, name, _GONE, self._settings.retry_most_s)
+                problem = DENIED if is_denied(delivery.file) else _GONE
+                problems[problem] += 1
+                self._results.postpone(delivery, name, problem, self._settings.retry_most_s)
         if unreported := sum(bool(each.asked) for each in due):
             _log.warning(
                 "%s: no report on the storage commitment of %d objects came in time; they are sent again",

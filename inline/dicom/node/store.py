@@ -86,6 +86,9 @@ _LOCK: Final = "lock"
 SUFFIX: Final = ".dcm"
 UNKNOWN: Final = "unknown"
 """Study of a result of an earlier version whose file is missing or damaged."""
+DENIED: Final = (
+    "the user of the node may not read its files in the spool (Permission denied); change their owner (chown)"
+)
 
 
 class SpoolError(MyostreamError):
@@ -261,6 +264,11 @@ def in_use(folder: Path) -> bool:
     except OSError:
         pass
     return False
+
+
+def is_denied(file: Path) -> bool:
+    """Return whether a file of the spool is there, and the user of this process may not read it."""
+    return file.exists() and not os.access(file, os.R_OK)
 
 
 def cause(error: Exception) -> str:

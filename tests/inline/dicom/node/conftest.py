@@ -116,7 +116,7 @@ def running(tmp_path, ring_engine):
     """A context manager: a node with these settings of its section, and the spool of the test."""
 
     @contextmanager
-    def run(destinations, ecv=None, **settings):
+    def run(destinations, ecv=None, log=None, **settings):
         values = {
             "port": 0,
             "spool": tmp_path / "spool",
@@ -125,7 +125,9 @@ def running(tmp_path, ring_engine):
             "retry_most_s": 0.6,
             "outputs": OUTPUTS,
         }
-        made = Settings(ecv=ecv or {}, dicom={**values, "destinations": destinations, **settings})
+        made = Settings(
+            ecv=ecv or {}, log=log or {}, dicom={**values, "destinations": destinations, **settings}
+        )
         node = DicomNode(made, lambda: Pipeline(ring_engine))
         thread = threading.Thread(target=node.serve)
         thread.start()

@@ -17,7 +17,7 @@ from inline.settings import DicomDestination
 from .. import scanner
 from .conftest import Archive, send, stopping, wait_for
 
-ENDED, SILENT = "it ended the association", "it does not answer"
+ENDED = "it ended the association"
 
 
 class Breaking(Archive):
@@ -58,6 +58,10 @@ def transport(archive):
     return delivery.StoreTransport(DicomDestination(**archive.destination()), "MYOSTREAM", None)
 
 
+def silent(port):
+    return f"127.0.0.1:{port} does not answer"
+
+
 def numbers(archive):
     return [each.InstanceNumber for each in archive.stored]
 
@@ -74,7 +78,7 @@ def test_an_object_that_ends_the_association_holds_up_no_other(breaking, files, 
 def test_a_silent_archive_is_waited_for_once(breaking, files, monkeypatch):
     monkeypatch.setattr(delivery, "_TIMEOUT_S", 0.5)
     breaking.silent_s = 1.5
-    assert list(transport(breaking).send(files)) == [SILENT] * 5
+    assert list(transport(breaking).send(files)) == [silent(breaking.port)] * 5
     assert breaking.associations == 1
 
 
@@ -106,7 +110,7 @@ def test_an_archive_that_stops_within_a_message_is_left_until_the_next_attempt(
         sender.start()
         sender.join(15)
         assert not sender.is_alive()
-    assert found in ([SILENT], [ENDED])
+    assert found in ([silent(port)], [ENDED])
 
 
 def test_the_kinds_of_objects_are_read_once(breaking, files, monkeypatch):
@@ -146,7 +150,17 @@ def test_after_a_break_an_archive_that_is_gone_is_the_reason(breaking, files):
     problems = transport(breaking).send(files)
     found = [next(problems), next(problems)]
     breaking.stop()
-    assert [*found, *problems] == ["", ENDED, *[SILENT] * 3]
+    assert [*found, *problems] == ["", ENDED, *[silent(breaking.port)] * 3]
+
+
+def test_a_rejected_association_is_stated_with_its_reason_and_both_ae_titles(archive, files):
+    archive._entity.require_called_aet = True
+    wrong = DicomDestination(**archive.destination(ae_title="OTHER"))
+    problems = list(delivery.StoreTransport(wrong, "MYOSTREAM", None).send(files))
+    assert set(problems) == {
+        f"127.0.0.1:{archive.port} rejected the association (Called AE title not recognised); its AE title "
+        "is 'OTHER' here, that of this node 'MYOSTREAM'"
+    }
 
 
 def test_an_archive_of_the_default_syntax_alone_receives_the_same_values(archive, files):
@@ -200,9 +214,9 @@ def test_a_removed_file_does_not_count_as_silence_of_a_web_service(files):
     service = DicomDestination(name="web", url=f"http://127.0.0.1:{port}")
     problems = list(delivery.WebTransport(service, ssl.create_default_context()).send(files[:3]))
     assert problems == [
-        "it does not answer (ConnectionRefusedError)",
+        f"http://127.0.0.1:{port} does not answer (ConnectionRefusedError)",
         "its file cannot be read any more",
-        "it does not answer (ConnectionRefusedError)",
+        f"http://127.0.0.1:{port} does not answer (ConnectionRefusedError)",
     ]
 
 
@@ -241,4 +255,4 @@ def test_a_web_service_that_answers_bit_by_bit_is_left_until_the_next_attempt(
         sender.join(15)
         ended.set()
         assert not sender.is_alive()
-    assert found[0].startswith("it does not answer (")
+    assert found[0].startswith(f"{url} does not answer (")

@@ -2,6 +2,7 @@ import copy
 import errno
 import json
 import logging
+import re
 import socket
 import sqlite3
 import ssl
@@ -22,7 +23,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import RLELossless
+from pydicom.uid import (
+    MRImageStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+from pynetdicom import AE
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import duplicate
@@ -42,6 +49,7 @@ from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
 from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
+from inline.serving.logs import JsonFormatter
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
 
@@ -141,6 +149,43 @@ def test_results_whose_files_are_gone_hold_up_no_others(
         wait_for(lambda: len(archive.stored) >= OBJECTS - 1)
     assert inspect(tmp_path / "spool").deliveries == {"archive": 1}
     assert "missing from the spool" in inspect(tmp_path / "spool").errors["archive"]
+
+
+@pytest.fixture
+def denied(monkeypatch):
+    """A function that lets the user of the node read no file of the spool from now on; root may read all."""
+    return lambda: monkeypatch.setattr(store_module.os, "access", lambda *_: False)
+
+
+def test_results_that_may_not_be_read_wait_with_the_reason(
+    running, archive, scanned, tmp_path, monkeypatch, denied
+):
+    archive.stop()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+        denied()
+        monkeypatch.setattr("inline.dicom.node.sender.is_dicom", lambda _: False)
+        archive.start()
+        wait_for(lambda: "(Permission denied)" in inspect(tmp_path / "spool").errors["archive"])
+        assert "chown" in inspect(tmp_path / "spool").errors["archive"]
+        assert archive.stored == []
+        monkeypatch.undo()
+        wait_for(lambda: len(archive.stored) == OBJECTS)
+
+
+def test_images_that_may_not_be_read_wait_and_use_up_no_attempt(
+    running, archive, scanned, tmp_path, monkeypatch, denied, caplog
+):
+    denied()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: caplog.text.count("series could not be processed; again in 0 s: ") > ATTEMPTS)
+        (reason,) = inspect(tmp_path / "spool").failed
+        assert "(Permission denied); change their owner (chown)" in reason
+        monkeypatch.undo()
+        wait_for(lambda: len(archive.stored) == OBJECTS)
+    assert inspect(tmp_path / "spool").failed == ()
 
 
 def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_path):
@@ -346,6 +391,64 @@ def test_strangers_are_rejected(running, archive, settings, others):
         associated(node.address, **others) as association,
     ):
         assert association is None
+
+
+@pytest.mark.parametrize(
+    ("lists", "others", "why"),
+    [
+        ({}, {"called": "ANOTHER"}, "its called AE title {} is not MYOSTREAM (dicom.ae_title)"),
+        (
+            {"calling_ae_titles": ["MR1", "MR2"]},
+            {"calling": "STRANGER"},
+            "its calling AE title {} is none of MR1, MR2 (dicom.calling_ae_titles)",
+        ),
+    ],
+    ids=["called", "calling"],
+)
+@pytest.mark.parametrize("quoted", [False, True])
+def test_the_log_states_why_an_association_was_rejected(running, archive, caplog, lists, others, why, quoted):
+    with running([archive.destination()], log={"foreign_text": quoted}, **lists) as node:
+        with associated(node.address, **others) as association:
+            assert association is None
+        wait_for(lambda: "was rejected" in caplog.text)
+    (line,) = (each.getMessage() for each in caplog.records if "was rejected" in each.getMessage())
+    (stated,) = others.values()
+    shown = repr(stated) if quoted else f"({len(stated)} characters, not logged)"
+    assert line.endswith(f"an association was rejected: {why.format(shown)}")
+
+
+def test_the_log_states_that_too_many_associations_are_open(running, archive, caplog):
+    with running([archive.destination()], associations=1) as node, associated(node.address) as first:
+        assert first is not None
+        entity = AE("SCANNER")
+        entity.add_requested_context(MRImageStorage)
+        # The limit for one host closes connections before.
+        second = entity.associate(*node.address, ae_title="MYOSTREAM", bind_address=("127.0.0.2", 0))
+        assert second.is_rejected
+        wait_for(lambda: "was rejected: 1 are open already (dicom.associations)" in caplog.text)
+
+
+def test_classes_that_are_not_accepted_are_logged_once_for_a_host(running, archive, caplog):
+    caplog.set_level(logging.INFO)
+    private = "1.3.12.2.1107.5.9.1"
+    with running([archive.destination()]) as node:
+        for kinds in (
+            [MRImageStorage, SegmentationStorage],
+            [MRImageStorage, SegmentationStorage],
+            [SecondaryCaptureImageStorage, SegmentationStorage, private],
+            [SecondaryCaptureImageStorage],
+        ):
+            entity = AE("ORTHANC")
+            for kind in kinds:
+                entity.add_requested_context(kind)
+            association = entity.associate(*node.address, ae_title="MYOSTREAM")
+            association.release()
+    lines = [each for each in caplog.records if "not accepted" in each.getMessage()]
+    assert [each.levelname for each in lines] == ["INFO", "WARNING"]
+    why = "SOP classes that it proposed are not accepted, since the node takes MR images alone"
+    first, second = (each.getMessage().partition(": ")[2] for each in lines)
+    assert first == f"{why}: Segmentation Storage"
+    assert second == f"{why}: ({len(private)} characters, not logged), Secondary Capture Image Storage"
 
 
 def test_those_on_the_lists_are_admitted(running, archive, scanned):
@@ -585,6 +688,21 @@ def test_the_log_holds_no_text_of_a_sender(running, archive, scanned, caplog):
     assert any("processed series" in line for line in ours)
     for word in PLANTED:
         assert not any(word in line for line in ours)
+
+
+def test_each_result_is_a_line_of_the_log_with_the_fields_of_serve(running, archive, scanned, caplog):
+    caplog.set_level(logging.INFO)
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    (record,) = (each for each in caplog.records if each.getMessage().startswith("result: "))
+    line = json.loads(JsonFormatter(foreign_text=False).format(record))["result"]
+    page = (Path(__file__).parents[4] / "docs" / "service.md").read_text(encoding="utf-8")
+    assert set(line) == set(re.findall(r"`(\w+)`", page.partition("| `result` |")[2].partition("\n")[0]))
+    (report,) = (each for each in archive.stored if each.Modality == "SR")
+    stated = [float(each.value) for each in report.iterall() if each.keyword == "NumericValue"]
+    assert min(abs(each - line["median_ms"]) for each in stated) <= 0.05
+    assert f"median_ms={line['median_ms']}" in record.getMessage()
 
 
 def test_a_node_without_destinations_is_refused(running):

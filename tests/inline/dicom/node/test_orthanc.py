@@ -1,13 +1,18 @@
 """The node with a real archive: Orthanc, started by the test with a configuration and ports of its own."""
 
 import json
+import logging
+import re
 import shutil
 import socket
 import subprocess
 import time
+import tomllib
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -32,6 +37,7 @@ pytestmark = pytest.mark.skipif(ORTHANC is None, reason="Orthanc (Debian: orthan
 
 RESULTS = (ParametricMapStorage, SegmentationStorage, ComprehensiveSRStorage, SecondaryCaptureImageStorage)
 OBJECTS = len(RESULTS)
+PAGE = Path(__file__).parents[4] / "docs" / "orthanc.md"
 ALL = ("map", "segmentation", "report", "capture")
 
 
@@ -44,7 +50,7 @@ class Orthanc:
             free = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
             self.port, self._web, self.node = (each.getsockname()[1] for each in free)
         node = {"AET": "MYOSTREAM", "Host": "127.0.0.1", "Port": self.node, "AllowStorageCommitment": True}
-        configuration = {
+        self._configuration = {
             "Name": "test",
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
@@ -60,14 +66,15 @@ class Orthanc:
             "DicomModalities": {"node": node},
             "Plugins": [],
         }
-        (folder / "orthanc.json").write_text(json.dumps(configuration), encoding="utf-8")
 
-    def start(self):
-        self._process = subprocess.Popen(
-            [ORTHANC, str(self._folder / "orthanc.json")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def start(self, **changes):
+        """Start with the configuration and changes to it."""
+        self._configuration |= changes
+        (self._folder / "orthanc.json").write_text(json.dumps(self._configuration), encoding="utf-8")
+        with (self._folder / "orthanc.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [ORTHANC, str(self._folder / "orthanc.json")], stdout=log, stderr=log
+            )
         wait_for(self._answers)
 
     def stop(self):
@@ -76,9 +83,19 @@ class Orthanc:
             self._process.wait(30)
             self._process = None
 
-    def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._web}{path}", timeout=10) as response:
+    def get(self, path, data=None):
+        """The answer to a GET, or to a POST of some data."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._web}{path}", data, timeout=10) as response:
             return response.read()
+
+    def jobs(self):
+        """States of the jobs, in the order of their beginning."""
+        jobs = sorted(json.loads(self.get("/jobs?expand")), key=lambda job: job["CreationTime"])
+        return [each["State"] for each in jobs]
+
+    def errors(self):
+        log = (self._folder / "orthanc.log").read_text(encoding="utf-8")
+        return [line for line in log.splitlines() if line.startswith("E")]
 
     def instances(self):
         return json.loads(self.get("/instances"))
@@ -197,3 +214,62 @@ def test_nothing_is_lost_while_the_archive_is_down(orthanc, running, scanned, tm
         wait_for(lambda: len(orthanc.instances()) == 6)
         wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
     assert len({str(each.SOPInstanceUID) for each in orthanc.results()}) == 6
+
+
+def block(language):
+    """The one block of a language on the page."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return found
+
+
+@pytest.fixture
+def routing(tmp_path):
+    """Orthanc with the configuration and the script of the page, and the page's settings of the node."""
+    stated, settings = json.loads(block("json")), tomllib.loads(block("toml"))["dicom"]
+    (tmp_path / "myostream.lua").write_text(block("lua"), encoding="utf-8")
+    ((name, node),) = stated["DicomModalities"].items()
+    (destination,) = settings["destinations"]
+    assert (node["Host"], node["Port"]) == (settings["host"], settings["port"])
+    assert stated["DicomPort"] == destination["port"]
+    made = Orthanc(tmp_path)
+    made.start(
+        DicomAet=stated["DicomAet"],
+        DicomModalities={name: node | {"Host": "127.0.0.1", "Port": made.node}},
+        StableAge=1,
+        LuaScripts=[str(tmp_path / "myostream.lua")],
+    )
+    settings |= {"host": "127.0.0.1", "port": made.node, "peers": ["127.0.0.1/32"]}
+    settings["destinations"] = [destination | {"host": "127.0.0.1", "port": made.port}]
+    yield made, settings
+    made.stop()
+
+
+def test_the_script_of_the_page_routes_mr_series_alone(routing, running, scanned, caplog):
+    caplog.set_level(logging.INFO)
+    orthanc, settings = routing
+    with running(settings.pop("destinations"), outputs=ALL, **settings):
+        orthanc.get("/modalities/myostream/echo", b"")
+        send(("127.0.0.1", orthanc.port), scanned, called="ORTHANC")
+        wait_for(lambda: len(orthanc.instances()) == len(scanned) + 3 * OBJECTS)
+        time.sleep(3.0)  # the results become stable too
+        assert orthanc.jobs() == ["Success"] * 3
+        assert orthanc.errors() == []
+        (study,) = json.loads(orthanc.get("/studies"))
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            orthanc.get("/modalities/myostream/store", study.encode())
+        assert "Cannot transcode" in orthanc.errors()[0]
+    lines = [each.getMessage() for each in caplog.records if "not accepted" in each.getMessage()]
+    # It proposes 60 classes in each association, and those of the objects.
+    assert sum(ComprehensiveSRStorage.name in line for line in lines) == 1
+
+
+def test_a_series_that_came_while_the_node_was_down_is_sent_by_its_job(routing, running, scanned):
+    orthanc, settings = routing
+    molli = scanner.series_of(scanned, 1)
+    send(("127.0.0.1", orthanc.port), molli, called="ORTHANC")
+    wait_for(lambda: orthanc.jobs() == ["Failure"])
+    (job,) = json.loads(orthanc.get("/jobs"))
+    with running(settings.pop("destinations"), outputs=ALL, **settings):
+        orthanc.get(f"/jobs/{job}/resubmit", b"")
+        wait_for(lambda: len(orthanc.instances()) == len(molli) + OBJECTS)
+    assert orthanc.jobs() == ["Success"]

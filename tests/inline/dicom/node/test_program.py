@@ -74,7 +74,7 @@ def test_a_killed_program_loses_nothing_and_its_log_holds_no_text_of_a_sender(tm
         process.kill()
         process.wait()
     assert "0 objects of 0 series to process" in shown
-    assert f"archive: {OBJECTS} objects to deliver (it does not answer)" in shown
+    assert f"archive: {OBJECTS} objects to deliver (127.0.0.1:{archive.port} does not answer)" in shown
     archive.start()
     with started(tmp_path, archive) as (process, _):
         wait_for(lambda: len(archive.stored) == OBJECTS)
