@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -23,6 +25,8 @@ from typing import Any, Final
 from pydicom import dcmread
 
 from inline.data.errors import MyostreamError
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS series (
@@ -89,6 +93,8 @@ UNKNOWN: Final = "unknown"
 DENIED: Final = (
     "the user of the node may not read its files in the spool (Permission denied); change their owner (chown)"
 )
+_OWN: Final = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}(\.part)?")
+"""Names that a spool gives its files; no other file of the folder is ever removed."""
 
 
 class SpoolError(MyostreamError):
@@ -245,9 +251,16 @@ class SpoolStore:
         named: set[str] = set()
         for table in ("object", "result"):
             named |= {file for (file,) in rows(self._database, f"SELECT file FROM {table}")}
-        for file in self.folder.glob(f"*{SUFFIX}*"):
-            if file.name not in named:
-                file.unlink(missing_ok=True)
+        unnamed = [
+            each for each in self.folder.iterdir() if _OWN.fullmatch(each.name) and each.name not in named
+        ]
+        for file in unnamed:
+            file.unlink(missing_ok=True)
+        if unnamed:
+            _log.warning(
+                "%d files without a record were removed from the spool: an interruption had left them",
+                len(unnamed),
+            )
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -281,8 +294,10 @@ def open_database(file: Path) -> sqlite3.Connection:
     """Open the database of a spool, and make its tables where there are none.
 
     Raises:
-        OSError, sqlite3.Error: it cannot be used, or is of a later version.
+        OSError, sqlite3.Error: it cannot be used, is of a later version, or is lost.
     """
+    if not (file.exists() and file.stat().st_size):  # SQLite would remove the write-ahead log of a lost one
+        _check_without_images(file)
     database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
     file.chmod(0o600)
     (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -290,12 +305,8 @@ def open_database(file: Path) -> sqlite3.Connection:
         raise sqlite3.DatabaseError(
             f"its format {version} is of a later version of myostream, which is to be installed again"
         )
-    if version == 0 and (others := len(list(file.parent.glob(f"*{SUFFIX}")))):
-        # A spool has its tables before its first object: these files would be removed as nobody's.
-        raise sqlite3.DatabaseError(
-            f"it has {others} files *{SUFFIX} and no records of them; of a copied spool, {file.name}-wal or "
-            f"{file.name} is missing"
-        )
+    if version == 0:
+        _check_without_images(file)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")  # no UID stays in the file when its row is gone
@@ -305,6 +316,20 @@ def open_database(file: Path) -> sqlite3.Connection:
             f"BEGIN IMMEDIATE; {_CHANGES[version]} PRAGMA user_version = {_VERSION}; COMMIT;"
         )
     return database
+
+
+def _check_without_images(file: Path) -> None:
+    """Check that the folder of a database without tables holds no images.
+
+    Raises:
+        sqlite3.DatabaseError: it holds some. Their database is lost, or they are of no spool.
+    """
+    # A spool has its tables before its first object.
+    if number := sum(1 for _ in file.parent.glob(f"*{SUFFIX}")):
+        raise sqlite3.DatabaseError(
+            f"it has {number} files *{SUFFIX} and no records of them; of a copied spool, {file.name}-wal or "
+            f"{file.name} is missing: restore it, or move the files to another folder"
+        )
 
 
 def is_of_earlier_version(file: Path) -> bool:

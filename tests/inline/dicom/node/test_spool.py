@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -249,7 +250,7 @@ def test_a_failed_delivery_waits_and_keeps_its_error(opened, clock, tmp_path):
     assert spool.results.due("pacs", 1)[0].attempts == 1
 
 
-def test_nothing_is_lost_by_a_restart_at_any_point(opened, clock, tmp_path):
+def test_nothing_is_lost_by_a_restart_at_any_point(opened, clock, tmp_path, caplog):
     receive(opened())
     clock.now += IDLE_S
     assert opened().received.take(IDLE_S) is not None  # and the process ends while it works
@@ -258,10 +259,38 @@ def test_nothing_is_lost_by_a_restart_at_any_point(opened, clock, tmp_path):
     assert len(batch.files) == 2
     spool.finish(batch, [("r", b"one")], ["pacs"])
     spool.results.postpone(spool.results.due("pacs", 1)[0], "pacs", "down", 1e6)
-    (tmp_path / "spool" / "0123.dcm.part").write_bytes(b"never acknowledged")
+    for name in ("01" * 16 + ".dcm.part", "23" * 16 + ".dcm"):
+        (tmp_path / "spool" / name).write_bytes(b"never acknowledged")
     spool = opened()
     assert [each.file.read_bytes() for each in spool.results.due("pacs", 10)] == [b"one"]
-    assert not (tmp_path / "spool" / "0123.dcm.part").exists()
+    assert len(files(tmp_path / "spool")) == 3
+    assert "2 files without a record were removed" in caplog.text
+
+
+def test_no_file_is_removed_that_a_spool_has_not_made(opened, tmp_path):
+    opened()
+    others = ["1.2.3.dcm", "AB" * 16 + ".dcm", "ab" * 15 + ".dcm", "ab" * 16 + ".dcm.bak", "image.dcm.part"]
+    for name in others:
+        (tmp_path / "spool" / name).write_bytes(b"an image")
+    opened()
+    assert files(tmp_path / "spool") == sorted(others)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_the_log_of_a_database_that_was_moved_away_is_kept(opened, tmp_path, emptied):
+    """SQLite removes it where it opens a database without content."""
+    receive(opened())
+    folder = shutil.copytree(tmp_path / "spool", tmp_path / "after a crash")
+    database, log = folder / "spool.sqlite", (folder / "spool.sqlite-wal").read_bytes()
+    database.rename(tmp_path / "moved")
+    if emptied:
+        database.touch()
+    with pytest.raises(SpoolError, match="it has 2 files"):
+        Spool(folder, 1 << 20, 0, KEPT_S)
+    assert (folder / "spool.sqlite-wal").read_bytes() == log
+    (tmp_path / "moved").replace(database)
+    with closing(Spool(folder, 1 << 20, 0, KEPT_S)) as spool:
+        assert len(spool.received.take(IDLE_S).files) == 2
 
 
 def test_an_object_after_processing_makes_its_whole_series_be_processed_again(opened, clock):
