@@ -188,34 +188,36 @@ class ReceivedObjects:
         A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. It
         waits while others of its study come, for at most ``_HELD`` times ``idle_s`` after its last object:
         slices of one examination are often series of their own, and each needs the others for its level. A
-        series that could not be processed is taken alone the next time: it must not hold up others. At its
-        last attempt it is taken without kept ones, in case that these prevent it.
+        series that could not be processed is taken alone the next time: it must not hold up others. Where
+        the node ended instead, those series are taken together again, and at the last attempt each alone: one
+        of them may end it each time. The last attempt is made without kept series, in case that these
+        prevent it.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
         waiting = (
-            f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT} FROM series"
+            f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT},"
+            " attempts AND (error != '' OR attempts >= ?) FROM series"
             " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
             latest = now + self._longest_wait_s
-            known = rows(database, waiting, now - idle_s, now + idle_s, ATTEMPTS, now, latest)
-            coming = {study for _, study, _, _, complete in known if not complete}
+            known = rows(database, waiting, now - idle_s, now + idle_s, ATTEMPTS - 1, ATTEMPTS, now, latest)
+            coming = {study for _, study, _, _, complete, _ in known if not complete}
             coming -= {
                 study
-                for _, study, tried, last, complete in known
+                for _, study, tried, last, complete, _ in known
                 if complete and not tried and abs(now - last) >= _HELD * idle_s
             }
             found = [
-                (uid, study, tried)
-                for uid, study, tried, _, complete in known
+                (uid, tried, study, alone)
+                for uid, study, tried, _, complete, alone in known
                 if complete and (tried or study not in coming)
             ]
             if not found:
                 return None
-            first, study, attempts = found[0]
-            untried = [uid for uid, of_study, tried in found if of_study == study and not tried]
-            own = [first] if attempts else untried
+            first, attempts, study, alone = found[0]
+            own = [first] if alone else [uid for uid, _, *like in found if like == [study, alone]]
             members: dict[str, dict[str, Path]] = {}
             for each in own:
                 database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each,))

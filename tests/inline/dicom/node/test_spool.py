@@ -630,6 +630,48 @@ def test_a_series_that_ends_the_node_each_time_is_given_up_and_holds_up_no_other
     assert spool.received.take(IDLE_S).series == ("1.1",)
 
 
+def test_after_the_end_of_the_node_the_same_series_are_processed_together_once_more(opened, clock):
+    spool = opened()
+    receive(spool, "1.0", "o")
+    processed(spool, clock, "o")
+    for number in range(3):
+        receive(spool, f"1.{number + 1}", "abc"[number])
+    clock.now += IDLE_S
+    before = spool.received.take(IDLE_S)
+    spool = opened()  # the process has ended while it worked
+    receive(spool, "1.4", "d", stated=1)
+    after = spool.received.take(IDLE_S)
+    assert set(after.series) == {*before.series, "1.4"}
+    assert {file.read_text()[-1] for file in after.kept} == {"o"}
+
+
+def test_a_series_that_ends_the_node_each_time_takes_no_other_of_its_study_with_it(opened, clock, tmp_path):
+    spool, done = opened(), list[str]()
+    for number in range(4):
+        receive(spool, f"1.{number}", "abcd"[number])
+    spool.received.released([f"1.{number}" for number in range(4)])
+    clock.now += IDLE_S
+    ends = 0
+    while (batch := spool.received.take(IDLE_S)) is not None:
+        if "1.1" in batch.series:
+            ends += 1
+            spool = opened()
+        else:
+            spool.finish(batch, [], ["pacs"])
+            done += batch.series
+    assert (ends, sorted(done)) == (ATTEMPTS, ["1.0", "1.2", "1.3"])
+    assert inspect(tmp_path / "spool").failed == ("the node ended each time while it was processed",)
+
+
+def test_series_that_failed_are_tried_again_one_by_one(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b")
+    clock.now += IDLE_S
+    spool.received.fail(spool.received.take(IDLE_S), "ValueError", 0.0)
+    assert [complete_now(spool) for _ in range(3)] == [("1.1",), ("1.2",), ()]
+
+
 def test_a_series_that_was_broken_off_is_whole_with_as_many_objects_as_it_states(opened, clock):
     spool = opened()
     receive(spool, uids="a", stated=2)
