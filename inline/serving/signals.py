@@ -17,8 +17,8 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_THREADS: Final = ("slice", "network", "budget")
-"""Beginnings of the names of the threads that the scheduler starts."""
+_THREADS: Final = ("slice", "network", "budget", "dicom")
+"""Beginnings of the names of the threads that the scheduler and the DICOM node start."""
 _WAIT_S: Final = 2.0
 _PARTING_S: Final = 1.0
 _PARTING_SHARE: Final = 0.1

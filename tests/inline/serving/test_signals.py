@@ -17,7 +17,11 @@ print("regularly")
 
 @pytest.mark.parametrize(
     ("seconds", "name", "regularly"),
-    [(600, "slice_0", False), (600, "network 3", False), (0.05, "slice_0", True), (0.6, "other", True)],
+    [
+        *((600, name, False) for name in ("slice_0", "network 3", "dicom worker", "dicom sender archive")),
+        (0.05, "slice_0", True),
+        (0.6, "other", True),
+    ],
 )
 def test_a_thread_that_hangs_does_not_keep_the_process(seconds, name, regularly):
     done = subprocess.run(
