@@ -253,6 +253,15 @@ class SeriesAssembler:
         alone.add(image, metadata)
         return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
 
+    def postpone(self, seconds: float) -> None:
+        """Let all series wait longer: for this time the caller has read no image."""
+        for group in self._groups.values():
+            group.arrived += seconds
+            group.began += seconds
+        for key in self._given_up:
+            self._given_up[key] += seconds
+        self._twins.postpone(seconds)
+
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
         ready: list[Assembled] = []

@@ -133,6 +133,10 @@ class Twins(Generic[T]):
         self._gone.append(acquisition)
         return [series], [], False
 
+    def postpone(self, seconds: float) -> None:
+        """Let the series as acquired wait longer."""
+        self._held = [(due + seconds, held, series) for due, held, series in self._held]
+
     def expire(self, now: float) -> list[T]:
         """Return the series as acquired that have waited long enough."""
         due = [held for held in self._held if held[0] <= now]

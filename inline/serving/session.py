@@ -13,6 +13,7 @@ from typing import Final
 
 from inline.data.errors import ProtocolError
 from inline.data.memory import give_back
+from inline.data.pauses import LONGEST_S
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.serving.configuration import Configuration
@@ -155,7 +156,7 @@ class Session:
                 patience.check_rest(waited, silent, decoder.pending)
             asked = time.monotonic()
             data = self._transport.receive()
-            took = time.monotonic() - asked
+            took = min(time.monotonic() - asked, LONGEST_S)  # more is a pause of this process
             waited, silent = waited + took, 0.0 if data else silent + took
             if data:
                 started = True

@@ -18,6 +18,7 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
+from inline.data.pauses import Pauses
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
@@ -93,6 +94,7 @@ class Slices:
         self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)
         self._numbers = SeriesNumbers(service.settings.emit.series_offset)
         self._results = InOrder()
+        self._pauses = Pauses(time.monotonic)
         self._assembler: SeriesAssembler | None = None
         self._account = Account(0, 0, 0, {})
         self._study = Study()
@@ -132,12 +134,19 @@ class Slices:
         if self._assembler is None:
             header = self._dialogue.measurement or MeasurementHeader()
             self._assembler = SeriesAssembler(header, self._dialogue.settings.assembly, self._memory)
-        self._assemble(partial(self._assembler.add, image, time.monotonic()))
+        self._assemble(partial(self._assembler.add, image, self._now(self._assembler)))
 
     def expire(self) -> None:
         """Work on the series that have waited too long for their next image."""
         if self._assembler is not None:
-            self._assemble(partial(self._assembler.expire, time.monotonic()))
+            self._assemble(partial(self._assembler.expire, self._now(self._assembler)))
+
+    def _now(self, assembler: SeriesAssembler) -> float:
+        """Return the time. What the peer sent in a pause of this thread is not read yet."""
+        now = time.monotonic()
+        if paused_s := self._pauses.tick():
+            assembler.postpone(paused_s)
+        return now
 
     def finish(self, *, early: bool = False) -> None:
         """Work on the rest of a measurement, and keep its account; ``early``: no close message came."""

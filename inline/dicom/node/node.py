@@ -14,6 +14,7 @@ from typing import Final
 
 from inline.addresses import host_port, is_loopback
 from inline.data.errors import ConfigurationError
+from inline.data.pauses import Pauses
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.metrics import NodeMetrics
@@ -115,6 +116,7 @@ class DicomNode:
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
         self._requested = False
+        self._pauses = Pauses(time.time)
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),
             ("worker", self._work),
@@ -137,6 +139,7 @@ class DicomNode:
         try:
             while not self._requested:
                 time.sleep(_TICK_S)
+                self._pauses.tick()
         finally:
             self._stopping.set()
             self._receiver.close()
@@ -208,7 +211,7 @@ class DicomNode:
             self._alive()
             try:
                 self.spool.received.purge()
-                batch = self.spool.received.take(self._settings.idle_s)
+                batch = self._take()
             except (OSError, sqlite3.Error) as error:  # the node goes on receiving, and tries again
                 _log.error("the spool cannot be used: %s", cause(error))
                 self._pause(time_to_retry_s(self._settings, 0), self._alive)
@@ -222,6 +225,13 @@ class DicomNode:
                 self.in_work = ()
             elif not self._stopping.wait(_TICK_S) and isinstance(self.engine, FallbackEngine):
                 self.engine.verify_if_idle()
+
+    def _take(self) -> StudyBatch | None:
+        """Return the complete series of a study; soon after a pause none: what came in it is unread."""
+        self._pauses.tick()
+        if self._pauses.since_s < self._settings.idle_s:
+            return None
+        return self.spool.received.take(self._settings.idle_s)
 
     def _alive(self) -> None:
         """Give the signs of life of the worker, and of an engine that has not failed without another."""

@@ -45,6 +45,21 @@ def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assert assembler.finish() == []
 
 
+def test_time_in_which_no_image_was_read_counts_for_no_series():
+    settings = AssemblySettings(patience_s=10.0, open_s=20.0, corrected_wait_s=5.0)
+    assembler = SeriesAssembler(counted(8), settings)
+    for each in molli():
+        assembler.add(each, 0.0)  # waits for its corrected images
+    for each in molli(slice_index=1)[:7]:
+        assembler.add(each, 2.0)
+    assembler.postpone(100.0)
+    assert assembler.expire(104.0) == []
+    assert len(assembler.expire(105.0)) == 1
+    assert assembler.expire(111.0) == []
+    (last,) = assembler.expire(112.0)
+    assert "was open for" not in last.notes[0]
+
+
 @settings(max_examples=40)
 @given(st.randoms(use_true_random=False))
 def test_slices_and_series_may_come_in_any_order(random):

@@ -21,6 +21,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.replies import records
 from inline.serving import session as module
+from inline.serving import slices as slices_module
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
@@ -407,6 +408,47 @@ def test_a_peer_may_be_silent_between_messages(run, clock):
     messages, session = run([], transport=Memory(chunks, PATIENCE, clock))
     assert of(Image, messages) == [image]
     assert session.tally.closed
+
+
+class Paused(Memory):
+    """The process is paused for a minute before the chunk with this number, which comes at once then."""
+
+    def __init__(self, chunks, number, patience=None, clock=None):
+        super().__init__(chunks, patience, clock)
+        self.after = len(chunks) - number
+
+    def receive(self):
+        if len(self.chunks) == self.after:
+            self.clock.now += 60.0
+        return super().receive()
+
+
+@pytest.mark.parametrize("number", [4, 10, 18])
+def test_images_that_came_in_a_pause_of_the_process_are_of_their_series(
+    run, clock, monkeypatch, examination, number
+):
+    monkeypatch.setattr(slices_module, "time", clock)
+    _, header, images = examination
+    mixed = sorted(images, key=lambda each: each.header.image_index)  # all series are open at once
+    chunks = encoded([Header(header), *mixed, Close()])
+    messages, session = run([], transport=Paused(chunks, number, clock=clock))
+    assert session.tally.slices == 4
+    assert all("missing-images" not in each["flags"] for each in results(messages))
+
+
+def test_a_series_whose_sender_is_silent_for_long_is_complete(run, clock, monkeypatch, examination):
+    monkeypatch.setattr(slices_module, "time", clock)
+    _, header, images = examination
+    chunks = [*encoded([Header(header), *images[:7]]), *[None] * 630, *encoded([images[7], Close()])]
+    messages, _ = run([], transport=Memory(chunks, clock=clock))
+    assert ["missing-images" in each["flags"] for each in results(messages)] == [True]
+
+
+def test_a_pause_of_the_process_in_a_message_is_not_of_the_peer(run, clock):
+    whole = encode(ConfigFile("mapping"))
+    chunks = [whole[:9], whole[9:99], whole[99:], encode(Close())]
+    _, session = run([], transport=Paused(chunks, 1, Patience(2.0, 16384.0), clock))
+    assert (session.tally.error, session.tally.closed) == ("", True)
 
 
 def test_a_flood_of_texts_slows_itself_down_and_an_image_ends_it(run, clock):

@@ -32,6 +32,7 @@ from pydicom.uid import (
 from pynetdicom import AE
 
 from inline.data.errors import ConfigurationError
+from inline.data.pauses import Pauses
 from inline.dicom.node import duplicate
 from inline.dicom.node import node as node_module
 from inline.dicom.node import receiver as receiver_module
@@ -85,6 +86,24 @@ def test_series_come_back_as_results_in_their_study(running, archive, scanned):
     for what in ("T1 native map", "T1 native scanner's map", "T2 map"):
         assert kinds.count(f"{what}, slice 0 (myostream)") == 1
     assert len(set(uids(archive.stored))) == 3 * len(ALL)
+
+
+def test_images_that_came_in_a_pause_of_the_process_are_of_their_series(running, archive, scanned):
+    now = SimpleNamespace(s=1000.0)
+    with running([archive.destination()]) as node:
+        node._pauses = Pauses(lambda: now.s)
+        with associated(node.address) as association:
+            for each in scanned[:5]:
+                association.send_c_store(each)
+            now.s += 30.0
+            time.sleep(1.0)  # twice the idle time
+            assert node.backlog().objects == 5
+            assert archive.stored == []
+            for each in scanned[5:]:
+                association.send_c_store(each)
+        now.s += 0.5
+        wait_for(lambda: len(archive.stored) >= 3 * len(OUTPUTS))
+    assert len(archive.stored) == 3 * len(OUTPUTS)
 
 
 def test_an_enhanced_object_comes_back_as_results(running, archive, scanned):
