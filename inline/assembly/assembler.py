@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -24,7 +23,7 @@ from inline.assembly.account import (
     count_unused,
 )
 from inline.assembly.assemble import assemble, too_large
-from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.expected import ExpectedImages, other_quantity
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, FEWEST, Group, content_of, member_of
@@ -35,7 +34,6 @@ from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
-from inline.data.plural import counted
 from inline.data.recent import Recent
 from inline.data.series import MappingSeries, Quantity
 from inline.data.time_stamps import past_midnight
@@ -56,11 +54,6 @@ _OF_STATED: Final = "{} of {} images came."
 _PERHAPS_WHOLE: Final = (
     "{} images came of the {} that the header's limits state. The limit may be that of the {} series alone; "
     "then none is missing."
-)
-_BEYOND: Final = (
-    "{} came after {} series was complete by the limits in the header, which the counters of the images "
-    "exceed. Its result, sent before, lacks images, and its values may be wrong by a tenth and more. State "
-    "the limits of this series, or the number of its images (setting assembly.images)."
 )
 _OPEN_TOO_LONG: Final = (
     "The series was open for {:g} s (setting assembly.open_s): images that came later are not in this map."
@@ -88,7 +81,6 @@ class _OpenGroup(Group):
         members: what distinguishes its images, and their contents.
         duplicates: an image came again, or another one with the counters of one of these.
         ambiguous: the latter.
-        beyond: its images exceed the limit by which their series was complete before.
         held: bytes that are counted for it.
     """
 
@@ -96,7 +88,6 @@ class _OpenGroup(Group):
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
     ambiguous: bool = False
-    beyond: bool = False
     held: int = 0
 
 
@@ -108,7 +99,6 @@ class SeriesAssembler:
         header: MeasurementHeader,
         settings: AssemblySettings | None = None,
         memory: Share | None = None,
-        exceeded: Iterable[tuple[int, Quantity]] = (),
     ) -> None:
         """Begin without images.
 
@@ -116,7 +106,6 @@ class SeriesAssembler:
             header: of the measurement.
             settings: of the assembly.
             memory: where the images are counted while they wait; None for no limit.
-            exceeded: see :attr:`exceeded`, as far as known.
         """
         self._header = header
         self._settings = settings or AssemblySettings()
@@ -130,9 +119,7 @@ class SeriesAssembler:
         self._variants = Recent[_Key, tuple[object, ...]](_REMEMBERED)
         self._apart = Recent[_Same, None](_REMEMBERED)
         self._maps = Recent[tuple[object, ...], None](_REMEMBERED)
-        self._expected = ExpectedImages(header, self._settings.images, exceeded)
-        # Counters by whose limits series were complete.
-        self._reached = Recent[_Key, frozenset[str]](_REMEMBERED)
+        self._expected = ExpectedImages(header, self._settings.images)
         self._timed: set[Quantity] = set()
         self._fitted = Recent[tuple[int, int, Quantity], None](_REMEMBERED)
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -143,11 +130,6 @@ class SeriesAssembler:
     def refused(self) -> int:
         """Images that were given up because the connection holds too many bytes."""
         return self._unused[MEMORY]
-
-    @property
-    def exceeded(self) -> frozenset[tuple[int, Quantity]]:
-        """Series index and quantity of series that had further images after they were complete by a limit."""
-        return frozenset(self._expected.exceeded)
 
     def account(self) -> Account:
         """Return what became of the images so far; those that still wait count as unused."""
@@ -193,14 +175,10 @@ class SeriesAssembler:
         ready: list[Assembled] = []
         group = self._groups.get(key)
         of_variant = self._variants.get(key) == member
-        beyond = self._is_beyond(key, image.header, metadata, quantity)
         if (
             group is not None
             and content not in group.members
-            and (
-                (group.beyond and not beyond)
-                or begins_again(group, image, metadata, expected=self._expected.of(group))
-            )
+            and begins_again(group, image, metadata, expected=self._expected.of(group))
         ):
             ready, group = self._give_up(key, (), now), None
         if group is None:
@@ -211,9 +189,7 @@ class SeriesAssembler:
                 self._unused[AMBIGUOUS] += 1
                 return ready
             self._variants.pop(key, None)
-            group = self._groups[key] = _OpenGroup(quantity=quantity, began=now, beyond=beyond)
-            if beyond:
-                self._expected.exceeded.add((image.header.image_series_index, quantity))
+            group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
         if not group.members.isdisjoint((member, content)):
             group.duplicates = True
@@ -232,7 +208,6 @@ class SeriesAssembler:
             group = self._groups[key]
         self._expected.note_length(group)
         if len(group.images) == self._expected.of(group):
-            self._reached[key] = self._expected.reached(group)
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
@@ -308,17 +283,6 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _is_beyond(self, key: _Key, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> bool:
-        """Return whether an image is one more of a series that was complete by a limit, which it exceeds.
-
-        One without a time is not, beside images with times: it may be derived from them.
-        """
-        timed = quantity in metadata.times or quantity not in self._timed
-        if self._settings.images is not None or not timed:
-            return False
-        perhaps_map = metadata.recognised.kind is ImageKind.PERHAPS_MAP
-        return not perhaps_map and self._expected.is_beyond(header, self._reached.get(key, ()))
-
     def _same(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Same:
         """Return what all images of a series have in common, beside their name."""
         # Some senders leave the slice counter at zero; the plane then separates slices.
@@ -380,7 +344,7 @@ class SeriesAssembler:
     ) -> list[Assembled]:
         group = self._take_out(key)
         group.settle()
-        self._done[key] = group.members | (self._done.get(key, set()) if group.beyond else set())
+        self._done[key] = group.members
         # The last image of a group of one is its first: a repetition begins with such an image.
         if group.ambiguous and len(group.images) > 1:
             self._variants[key] = member_of(group.images[-1], group.metadata[-1])
@@ -391,8 +355,6 @@ class SeriesAssembler:
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = assemble(group, self._header, self._settings, flags, as_map=as_map)
-        if group.beyond and isinstance(assembled, Failed):
-            return self._counted([replace(assembled, error=notes[0])])
         assembled = replace(assembled, notes=(*notes, *assembled.notes))
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
@@ -431,9 +393,7 @@ class SeriesAssembler:
         lists = bool(group.listed(self._header))
         # One image with an inversion time is late enhancement; images of a mapping protocol that bear no time
         # may be anything that the scanner derived. Neither is a series that lost its images.
-        if group.beyond:
-            mapping = True
-        elif group.named:
+        if group.named:
             mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
@@ -444,10 +404,7 @@ class SeriesAssembler:
             too_few = ALONE if came == 1 and group.named else TOO_FEW
             self._unused[UNNAMED if unnamed else too_few] += came
             return []
-        if group.beyond:
-            flags = (*flags, Flag.MISSING_IMAGES)
-            notes = (_BEYOND.format(counted(came, "image"), "their" if came > 1 else "its"), *notes)
-        elif not self._perhaps_map(group) and came < (fewest if expected is None else expected):
+        if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
             if expected is not None:
                 perhaps = self._expected.is_perhaps_others(expected, group)

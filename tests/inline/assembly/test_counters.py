@@ -9,26 +9,13 @@ import pytest
 
 from inline.assembly.assembled import Failed
 from inline.assembly.assembler import SeriesAssembler
-from inline.assembly.examination import of_images
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.settings import AssemblySettings
 
-from .builders import (
-    AT_ONCE,
-    LISTED,
-    TIMES,
-    acquired,
-    counted,
-    feed,
-    image,
-    mini_head,
-    molli,
-    pixels_of,
-    t2prep,
-)
+from .builders import AT_ONCE, LISTED, TIMES, acquired, feed, image, mini_head, molli, pixels_of, t2prep
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -418,58 +405,3 @@ def test_the_limit_of_a_counter_that_does_not_run_counts_where_as_many_images_ha
     ready, (only,) = feed(molli(), MeasurementHeader(maxima={"phase": limit}))
     assert bool(ready) is at_once
     assert only.flags == ()
-
-
-def beyond_the_limit(**fields):
-    """4(1)3(1)2 in the order of its sets, whose limit is that of 5(3)3 before."""
-    counters = {"image_series_index": 4, "counters": lambda k: {"set": k}}
-    return acquired(TIMES["4(1)3(1)2"], **counters, **fields)
-
-
-@pytest.mark.parametrize("seed", [None, 0, 1, 2])
-def test_a_limit_that_the_images_exceed_is_ignored(seed):
-    post = beyond_the_limit()[::-1]
-    if seed is not None:
-        np.random.default_rng(seed).shuffle(post)
-    _, everything = feed([*molli(), *post], counted(8))
-    assert [(each.images, each.flags) for each in everything] == [(8, ()), (9, ())]
-
-
-def test_an_image_beyond_the_limit_that_completed_its_series_is_an_error():
-    """The result of its slice has gone out; the further slices of the series have all their images."""
-    images = [each for slice_ in range(3) for each in beyond_the_limit(slice=slice_)]
-    _, (native, first, rest, *others) = feed([*molli(), *images], counted(8))
-    assert [(native.images, native.flags), (first.images, first.flags)] == [(8, ()), (8, ())]
-    assert (rest.identity.slice_index, rest.images, rest.flags) == (0, 1, (Flag.MISSING_IMAGES,))
-    assert rest.error.startswith("1 image came after its series was complete by the limits in the header")
-    assert [(each.identity.slice_index, each.images, each.flags) for each in others] == [
-        (1, 9, ()),
-        (2, 9, ()),
-    ]
-
-
-def test_images_beyond_the_limit_are_no_part_of_the_next_acquisition():
-    images = [each for k in range(2) for each in beyond_the_limit(value=1.0 + 20.0 * k)]
-    _, everything = feed(images, counted(8))
-    assert [(each.images, bool(each.flags)) for each in everything] == [(8, False), (1, True), (9, False)]
-
-
-def test_enough_images_beyond_the_limit_are_flagged():
-    times = [*TIMES["5(3)3"], 260, 1160, 2060, 2960, 3860]
-    _, (first, rest) = feed(molli(times), counted(8))
-    assert (first.images, rest.images, rest.flags) == (8, 5, (Flag.MISSING_IMAGES,))
-    assert any("lacks images" in note for note in rest.notes)
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_images_of_a_file_beyond_the_limit_are_a_part_of_their_series(order):
-    """All images of a file are known: they are read again without the limit of that series."""
-    images = [each for slice_ in range(2) for each in beyond_the_limit(slice=slice_)[::order]]
-    examination = of_images("a.h5", [*molli(), *images], counted(8), AT_ONCE)
-    assert [(each.images, each.flags) for each in examination.series] == [(8, ()), (9, ()), (9, ())]
-
-
-def test_a_derived_image_without_a_time_is_no_part_of_a_complete_series():
-    derived = image(1.0, {"SequenceDescription": "MOLLI"}, set=8, image_series_index=4)
-    _, everything = feed([*beyond_the_limit()[:8], derived], counted(8))
-    assert [(each.images, each.flags) for each in everything] == [(8, ())]
