@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,8 +23,8 @@ from inline.assembly.account import (
     count_unused,
 )
 from inline.assembly.assemble import assemble, too_large
-from inline.assembly.assembled import Assembled, Ready
-from inline.assembly.expected import ExpectedImages, other_quantity
+from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.assembly.expected import ExpectedImages, Whole, other_quantity
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, FEWEST, Group, content_of, member_of
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
@@ -34,8 +34,9 @@ from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import SeriesAcquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
+from inline.data.plural import counted
 from inline.data.recent import Recent
-from inline.data.series import MappingSeries, Quantity
+from inline.data.series import MappingSeries, Quantity, SeriesIdentity
 from inline.data.time_stamps import past_midnight
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -54,6 +55,11 @@ _OF_STATED: Final = "{} of {} images came."
 _PERHAPS_WHOLE: Final = (
     "{} images came of the {} that the header's limits state. The limit may be that of the {} series alone; "
     "then none is missing."
+)
+_BEYOND: Final = (
+    "{} came beyond the {} that the header's limit of the counter {} states, and {} not in the map of those "
+    "{}, whose values may be off. Correct the limit in the header, or state the number of images (setting "
+    "assembly.images) if all series have as many."
 )
 _OPEN_TOO_LONG: Final = (
     "The series was open for {:g} s (setting assembly.open_s): images that came later are not in this map."
@@ -92,7 +98,12 @@ class _OpenGroup(Group):
 
 
 class SeriesAssembler:
-    """Assembly of one connection. It has no clock: the caller passes the time."""
+    """Assembly of one connection. It has no clock: the caller passes the time.
+
+    Attributes:
+        lacking: identities of complete series that lack images beyond the header's limit, with a note; the
+            latest ones.
+    """
 
     def __init__(
         self,
@@ -120,6 +131,8 @@ class SeriesAssembler:
         self._apart = Recent[_Same, None](_REMEMBERED)
         self._maps = Recent[tuple[object, ...], None](_REMEMBERED)
         self._expected = ExpectedImages(header, self._settings.images)
+        self._whole = Recent[_Key, Whole](_REMEMBERED)
+        self.lacking = deque[tuple[SeriesIdentity, str]](maxlen=_REMEMBERED)
         self._timed: set[Quantity] = set()
         self._fitted = Recent[tuple[int, int, Quantity], None](_REMEMBERED)
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -360,6 +373,8 @@ class SeriesAssembler:
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
         self._fitted[self._place(group.images[-1].header, group.quantity)] = None
+        counters = {name: tuple(group.counter(name)) for name in group.running}
+        self._whole[key] = Whole(assembled.identity, counters, series.times_ms.tolist())
         if self._settings.motion != "prefer-corrected":
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
@@ -397,20 +412,40 @@ class SeriesAssembler:
             mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
-        if not mapping:
+        beyond = self._beyond(key, group)
+        if not mapping and not beyond:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
             unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
             too_few = ALONE if came == 1 and group.named else TOO_FEW
             self._unused[UNNAMED if unnamed else too_few] += came
             return []
-        if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
+        if beyond:
+            flags, notes = (*flags, Flag.MISSING_IMAGES), (*notes, beyond)
+        elif not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
             if expected is not None:
                 perhaps = self._expected.is_perhaps_others(expected, group)
                 note = _PERHAPS_WHOLE if perhaps else _OF_STATED
                 notes = (*notes, note.format(came, expected, other_quantity(group.quantity)))
-        return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
+        ready = self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
+        return [
+            replace(each, error=beyond, notes=tuple(note for note in each.notes if note != beyond))
+            if beyond and isinstance(each, Failed)
+            else each
+            for each in ready
+        ]
+
+    def _beyond(self, key: _Key, rest: _OpenGroup) -> str:
+        """Return a sentence where a complete series lacks a group by a limit of the header, and note both."""
+        whole = self._whole.get(key)
+        exceeded = whole and not self._settings.images and whole.exceeded(rest, self._header)
+        if not whole or not exceeded:
+            return ""
+        (name, limit), came = exceeded, len(rest.images)
+        note = _BEYOND.format(counted(came, "image"), limit, name, "is" if came == 1 else "are", limit)
+        self.lacking.append((whole.identity, note))
+        return note
 
     def _take_out(self, key: _Key) -> _OpenGroup:
         group = self._groups.pop(key)

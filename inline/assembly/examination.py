@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
+from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
@@ -62,7 +63,15 @@ def of_images(
     assembler = SeriesAssembler(header, settings)
     found = [each for image in images for each in assembler.add(image, 0.0)]
     found += assembler.finish()
+    for identity, note in assembler.lacking:
+        found = [_lacking(each, note) if each.identity is identity else each for each in found]
     account = assembler.account()
     return AcquiredExamination(
         name, tuple(found), account.images, account.unused, tuple(notes), header=header
     )
+
+
+def _lacking(complete: Assembled, note: str) -> Assembled:
+    """Return a slice whose images are not all of its series."""
+    flags = tuple(dict.fromkeys((*complete.flags, Flag.MISSING_IMAGES)))
+    return replace(complete, flags=flags, notes=(*complete.notes, note))

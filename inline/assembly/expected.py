@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from inline.assembly.group import COUNTERS, SHORTEST, Group
-from inline.assembly.repetition import may_be_interleaved
+from inline.assembly.repetition import NEAR_MS, SAME_MS, may_be_interleaved
 from inline.assembly.times import PERHAPS_ZERO, ROUNDING_MS, before_padding, in_ms, listed
-from inline.data.series import Quantity
+from inline.data.series import Quantity, SeriesIdentity
 from inline.mrd.header import MeasurementHeader
 
 
@@ -102,6 +105,39 @@ class ExpectedImages:
         reached = {name for name in running if group.extent(name)[1] == self._header.maxima.get(name)}
         parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Series that is complete.
+
+    Attributes:
+        identity: of its result.
+        counters: of its images, by the names of those that run.
+        times_ms: of its images.
+    """
+
+    identity: SeriesIdentity
+    counters: Mapping[str, Sequence[int]]
+    times_ms: Sequence[float]
+
+    def exceeded(self, rest: Group, header: MeasurementHeader) -> tuple[str, int] | None:
+        """Return the counter by whose limit the series lacks its rest, and the limit's number of images.
+
+        The numbers of both together have no gap and none twice, and the rest has other times: a derived image
+        may have that of another one, and a further acquisition has the same first time.
+        """
+        count, came, near = len(self.times_ms), len(rest.images), min(NEAR_MS, SAME_MS[rest.quantity])
+        for name, numbers in self.counters.items():
+            together = sorted([*numbers, *rest.counter(name)])
+            one_by_one = together == list(range(together[0], together[0] + count + came))
+            if came < count == header.values(name) and one_by_one:
+                times = rest.own_times.ms
+                known = (
+                    time is None or any(abs(time - own) <= near for own in self.times_ms) for time in times
+                )
+                return None if any(known) else (name, count)
+        return None
 
 
 def other_quantity(quantity: Quantity) -> Quantity:
