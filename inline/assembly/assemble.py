@@ -191,7 +191,8 @@ def _weighted_images(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
     """Return images sorted by time in the scale that is stated, their times, and whether they are signed."""
     images, metadata, quantity = group.images, group.metadata, group.quantity
-    if any(each.recognised.saturation for each in metadata):
+    # T2 by T2 preparation does not depend on the recovery before it.
+    if quantity is Quantity.T1 and any(each.recognised.saturation for each in metadata):
         findings.append((Flag.SATURATION_RECOVERY, ""))
         raise SeriesError(message(SATURATION, foreign(metadata[-1].description)))
     if large := too_large(images[-1].header, len(images), settings):

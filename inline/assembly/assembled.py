@@ -108,7 +108,8 @@ class Ready(_Slice):
         """Return the slice of a series made of arrays: no header states more than the series does.
 
         Images in another order than that of their times are sorted. What the times show is flagged. The
-        description can state saturation recovery, which is not fitted, motion correction and contrast agent.
+        description can state saturation recovery, for which T1 is not fitted, motion correction and contrast
+        agent.
 
         Args:
             series: of one slice.
@@ -122,7 +123,9 @@ class Ready(_Slice):
             own = (f"{series.quantity} mapping", description)
             found = recognise(own=own, timed=True, listed=False)
             named = found if isinstance(found, Recognised) else named
-        if named.saturation:
+        # T2 by T2 preparation does not depend on the recovery before it.
+        saturation = named.saturation and series.quantity == Quantity.T1
+        if saturation:
             findings.append((Flag.SATURATION_RECOVERY, ""))
         elif isinstance(series, MappingSeries) and len(series.times_ms) == len(series.images):
             if len(series.images) >= FEWEST[series.quantity]:
@@ -148,7 +151,7 @@ class Ready(_Slice):
             "enhancement": enhancement,
             "enhancement_source": stated_by,
         }
-        if named.saturation:
+        if saturation:
             return Failed(error=message(SATURATION, foreign(description)), **common)
         return cls(series=series, **common)
 

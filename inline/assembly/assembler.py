@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -25,7 +24,7 @@ from inline.assembly.account import (
 )
 from inline.assembly.assemble import assemble, too_large
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.assembly.expected import ExpectedImages, other_quantity
+from inline.assembly.expected import ExpectedImages, Whole, other_quantity
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, FEWEST, Group, content_of, member_of
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
@@ -37,7 +36,7 @@ from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.plural import counted
 from inline.data.recent import Recent
-from inline.data.series import MappingSeries, Quantity
+from inline.data.series import MappingSeries, Quantity, SeriesIdentity
 from inline.data.time_stamps import past_midnight
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -58,9 +57,9 @@ _PERHAPS_WHOLE: Final = (
     "then none is missing."
 )
 _BEYOND: Final = (
-    "{} came after {} series was complete by the limits in the header, which the counters of the images "
-    "exceed. Its result, sent before, lacks images, and its values may be wrong by a tenth and more. State "
-    "the limits of this series, or the number of its images (setting assembly.images)."
+    "{} came beyond the {} that the header's limit of the counter {} states, and {} not in the map of those "
+    "{}, whose values may be off. Correct the limit in the header, or state the number of images (setting "
+    "assembly.images) if all series have as many."
 )
 _OPEN_TOO_LONG: Final = (
     "The series was open for {:g} s (setting assembly.open_s): images that came later are not in this map."
@@ -88,7 +87,6 @@ class _OpenGroup(Group):
         members: what distinguishes its images, and their contents.
         duplicates: an image came again, or another one with the counters of one of these.
         ambiguous: the latter.
-        beyond: its images exceed the limit by which their series was complete before.
         held: bytes that are counted for it.
     """
 
@@ -96,19 +94,22 @@ class _OpenGroup(Group):
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
     ambiguous: bool = False
-    beyond: bool = False
     held: int = 0
 
 
 class SeriesAssembler:
-    """Assembly of one connection. It has no clock: the caller passes the time."""
+    """Assembly of one connection. It has no clock: the caller passes the time.
+
+    Attributes:
+        lacking: identities of complete series that lack images beyond the header's limit, with a note; the
+            latest ones.
+    """
 
     def __init__(
         self,
         header: MeasurementHeader,
         settings: AssemblySettings | None = None,
         memory: Share | None = None,
-        exceeded: Iterable[tuple[int, Quantity]] = (),
     ) -> None:
         """Begin without images.
 
@@ -116,7 +117,6 @@ class SeriesAssembler:
             header: of the measurement.
             settings: of the assembly.
             memory: where the images are counted while they wait; None for no limit.
-            exceeded: see :attr:`exceeded`, as far as known.
         """
         self._header = header
         self._settings = settings or AssemblySettings()
@@ -130,9 +130,9 @@ class SeriesAssembler:
         self._variants = Recent[_Key, tuple[object, ...]](_REMEMBERED)
         self._apart = Recent[_Same, None](_REMEMBERED)
         self._maps = Recent[tuple[object, ...], None](_REMEMBERED)
-        self._expected = ExpectedImages(header, self._settings.images, exceeded)
-        # Counters by whose limits series were complete.
-        self._reached = Recent[_Key, frozenset[str]](_REMEMBERED)
+        self._expected = ExpectedImages(header, self._settings.images)
+        self._whole = Recent[_Key, Whole](_REMEMBERED)
+        self.lacking = deque[tuple[SeriesIdentity, str]](maxlen=_REMEMBERED)
         self._timed: set[Quantity] = set()
         self._fitted = Recent[tuple[int, int, Quantity], None](_REMEMBERED)
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -143,11 +143,6 @@ class SeriesAssembler:
     def refused(self) -> int:
         """Images that were given up because the connection holds too many bytes."""
         return self._unused[MEMORY]
-
-    @property
-    def exceeded(self) -> frozenset[tuple[int, Quantity]]:
-        """Series index and quantity of series that had further images after they were complete by a limit."""
-        return frozenset(self._expected.exceeded)
 
     def account(self) -> Account:
         """Return what became of the images so far; those that still wait count as unused."""
@@ -193,14 +188,10 @@ class SeriesAssembler:
         ready: list[Assembled] = []
         group = self._groups.get(key)
         of_variant = self._variants.get(key) == member
-        beyond = self._is_beyond(key, image.header, metadata, quantity)
         if (
             group is not None
             and content not in group.members
-            and (
-                (group.beyond and not beyond)
-                or begins_again(group, image, metadata, expected=self._expected.of(group))
-            )
+            and begins_again(group, image, metadata, expected=self._expected.of(group))
         ):
             ready, group = self._give_up(key, (), now), None
         if group is None:
@@ -211,9 +202,7 @@ class SeriesAssembler:
                 self._unused[AMBIGUOUS] += 1
                 return ready
             self._variants.pop(key, None)
-            group = self._groups[key] = _OpenGroup(quantity=quantity, began=now, beyond=beyond)
-            if beyond:
-                self._expected.exceeded.add((image.header.image_series_index, quantity))
+            group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
         if not group.members.isdisjoint((member, content)):
             group.duplicates = True
@@ -232,7 +221,6 @@ class SeriesAssembler:
             group = self._groups[key]
         self._expected.note_length(group)
         if len(group.images) == self._expected.of(group):
-            self._reached[key] = self._expected.reached(group)
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
             oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
@@ -317,17 +305,6 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _is_beyond(self, key: _Key, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> bool:
-        """Return whether an image is one more of a series that was complete by a limit, which it exceeds.
-
-        One without a time is not, beside images with times: it may be derived from them.
-        """
-        timed = quantity in metadata.times or quantity not in self._timed
-        if self._settings.images is not None or not timed:
-            return False
-        perhaps_map = metadata.recognised.kind is ImageKind.PERHAPS_MAP
-        return not perhaps_map and self._expected.is_beyond(header, self._reached.get(key, ()))
-
     def _same(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Same:
         """Return what all images of a series have in common, beside their name."""
         # Some senders leave the slice counter at zero; the plane then separates slices.
@@ -389,7 +366,7 @@ class SeriesAssembler:
     ) -> list[Assembled]:
         group = self._take_out(key)
         group.settle()
-        self._done[key] = group.members | (self._done.get(key, set()) if group.beyond else set())
+        self._done[key] = group.members
         # The last image of a group of one is its first: a repetition begins with such an image.
         if group.ambiguous and len(group.images) > 1:
             self._variants[key] = member_of(group.images[-1], group.metadata[-1])
@@ -400,13 +377,13 @@ class SeriesAssembler:
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = assemble(group, self._header, self._settings, flags, as_map=as_map)
-        if group.beyond and isinstance(assembled, Failed):
-            return self._counted([replace(assembled, error=notes[0])])
         assembled = replace(assembled, notes=(*notes, *assembled.notes))
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
         self._fitted[self._place(group.images[-1].header, group.quantity)] = None
+        counters = {name: tuple(group.counter(name)) for name in group.running}
+        self._whole[key] = Whole(assembled.identity, counters, series.times_ms.tolist())
         if self._settings.motion != "prefer-corrected":
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
@@ -440,29 +417,44 @@ class SeriesAssembler:
         lists = bool(group.listed(self._header))
         # One image with an inversion time is late enhancement; images of a mapping protocol that bear no time
         # may be anything that the scanner derived. Neither is a series that lost its images.
-        if group.beyond:
-            mapping = True
-        elif group.named:
+        if group.named:
             mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
-        if not mapping:
+        beyond = self._beyond(key, group)
+        if not mapping and not beyond:
             self._take_out(key)
             kind = group.metadata[0].recognised.kind
             unnamed = came == 1 and kind is ImageKind.PERHAPS_MAP and group.quantity in self._timed
             too_few = ALONE if came == 1 and group.named else TOO_FEW
             self._unused[UNNAMED if unnamed else too_few] += came
             return []
-        if group.beyond:
-            flags = (*flags, Flag.MISSING_IMAGES)
-            notes = (_BEYOND.format(counted(came, "image"), "their" if came > 1 else "its"), *notes)
+        if beyond:
+            flags, notes = (*flags, Flag.MISSING_IMAGES), (*notes, beyond)
         elif not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
             if expected is not None:
                 perhaps = self._expected.is_perhaps_others(expected, group)
                 note = _PERHAPS_WHOLE if perhaps else _OF_STATED
                 notes = (*notes, note.format(came, expected, other_quantity(group.quantity)))
-        return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
+        ready = self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
+        return [
+            replace(each, error=beyond, notes=tuple(note for note in each.notes if note != beyond))
+            if beyond and isinstance(each, Failed)
+            else each
+            for each in ready
+        ]
+
+    def _beyond(self, key: _Key, rest: _OpenGroup) -> str:
+        """Return a sentence where a complete series lacks a group by a limit of the header, and note both."""
+        whole = self._whole.get(key)
+        exceeded = whole and not self._settings.images and whole.exceeded(rest, self._header)
+        if not whole or not exceeded:
+            return ""
+        (name, limit), came = exceeded, len(rest.images)
+        note = _BEYOND.format(counted(came, "image"), limit, name, "is" if came == 1 else "are", limit)
+        self.lacking.append((whole.identity, note))
+        return note
 
     def _take_out(self, key: _Key) -> _OpenGroup:
         group = self._groups.pop(key)

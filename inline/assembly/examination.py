@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.flags import Flag
+from inline.data.series import SeriesIdentity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
@@ -52,25 +53,25 @@ def of_images(
 ) -> AcquiredExamination:
     """Return the examination of images in the order of their acquisition.
 
-    Where images come after their series was complete by a limit of the header, which they exceed, all are
-    read again without the limits of that series.
-
     Args:
         name: path that they were read from.
-        images: of one measurement; where its header states limits, they can be read several times.
+        images: of one measurement.
         header: of the measurement.
         settings: how images become series.
         notes: of the reader.
     """
-    exceeded = frozenset[tuple[int, Quantity]]()
-    while True:
-        assembler = SeriesAssembler(header, settings, exceeded=exceeded)
-        found = [each for image in images for each in assembler.add(image, 0.0)]
-        found += assembler.finish()
-        if assembler.exceeded == exceeded:
-            break
-        exceeded = assembler.exceeded
+    assembler = SeriesAssembler(header, settings)
+    found = [each for image in images for each in assembler.add(image, 0.0)]
+    found += assembler.finish()
+    for identity, note in assembler.lacking:
+        found = [_lacking(each, note) if each.identity is identity else each for each in found]
     account = assembler.account()
     return AcquiredExamination(
         name, tuple(found), account.images, account.unused, tuple(notes), header=header
     )
+
+
+def _lacking(complete: Assembled, note: str) -> Assembled:
+    """Return a slice whose images are not all of its series."""
+    flags = tuple(dict.fromkeys((*complete.flags, Flag.MISSING_IMAGES)))
+    return replace(complete, flags=flags, notes=(*complete.notes, note))

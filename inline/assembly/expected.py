@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
-from inline.assembly.repetition import may_be_interleaved
+from inline.assembly.repetition import NEAR_MS, SAME_MS, may_be_interleaved
 from inline.assembly.times import PERHAPS_ZERO, ROUNDING_MS, before_padding, in_ms, listed
-from inline.data.series import Quantity
+from inline.data.series import Quantity, SeriesIdentity
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.image_header import ImageHeader
 
 
 class ExpectedImages:
-    """Number of images that the series of one measurement have once they are complete.
+    """Number of images that the series of one measurement have once they are complete."""
 
-    Attributes:
-        exceeded: series index and quantity of series whose images exceed the header's limits.
-    """
-
-    def __init__(
-        self,
-        header: MeasurementHeader,
-        images: int | None,
-        exceeded: Iterable[tuple[int, Quantity]] = (),
-    ) -> None:
+    def __init__(self, header: MeasurementHeader, images: int | None) -> None:
         """Begin without images.
 
         Args:
             header: of the measurement.
             images: of each series, by the settings; None where they do not state it.
-            exceeded: as far as known.
         """
-        self.exceeded = set(exceeded)
         self._header = header
         self._images = images
         self._longest: dict[Quantity, int] = {}
@@ -47,8 +36,6 @@ class ExpectedImages:
         """Return the number of images of a complete series; None where it is not stated."""
         if self._images is not None:
             return self._images
-        if (group.images[0].header.image_series_index, group.quantity) in self.exceeded:
-            return None
         if may_be_interleaved(group, self._header):
             return None
         limit = self._limit(group)
@@ -60,15 +47,6 @@ class ExpectedImages:
         if own and times < SHORTEST[group.quantity]:
             times = 0
         return max(times, limit) or None
-
-    def reached(self, group: Group) -> frozenset[str]:
-        """Return the counters that run in a group and have reached the header's limit."""
-        highest = self._header.maxima
-        return frozenset(name for name in group.running if group.extent(name)[1] == highest.get(name))
-
-    def is_beyond(self, image: ImageHeader, reached: Iterable[str]) -> bool:
-        """Return whether one of these counters of an image is above the header's limit."""
-        return any(getattr(image, name) > self._header.maxima[name] for name in reached)
 
     def is_perhaps_others(self, expected: int, group: Group) -> bool:
         """Return whether the stated number of images may be that of a part of the other quantity's series."""
@@ -93,10 +71,10 @@ class ExpectedImages:
 
     def _limit(self, group: Group) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
-        running, maxima = group.running, self._header.maxima
-        within = [name for name in COUNTERS if group.extent(name)[1] <= maxima.get(name, 0)]
-        limited = [name for name in running if name in within]
-        limit = max((1, *(self._values(group, name) for name in limited or within)))
+        ranges = {name: max(self._values(group, name), 1) for name in COUNTERS}
+        running = group.running
+        limited = [name for name in running if self._header.maxima.get(name, 0) >= group.extent(name)[1]]
+        limit = max(ranges[name] for name in limited or COUNTERS)
         # The limit of a counter that does not run counts only where exactly as many images have come.
         if running and not limited and limit != len(group.images):
             return 0
@@ -123,9 +101,43 @@ class ExpectedImages:
 
     def _parts_of(self, group: Group) -> set[int]:
         """Return the limits, reached in a group, of counters that run in it together: none is its length."""
-        several = len(group.running) > 1
-        parts = {self._header.values(name) for name in self.reached(group)} if several else set()
+        running = group.running
+        reached = {name for name in running if group.extent(name)[1] == self._header.maxima.get(name)}
+        parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Series that is complete.
+
+    Attributes:
+        identity: of its result.
+        counters: of its images, by the names of those that run.
+        times_ms: of its images.
+    """
+
+    identity: SeriesIdentity
+    counters: Mapping[str, Sequence[int]]
+    times_ms: Sequence[float]
+
+    def exceeded(self, rest: Group, header: MeasurementHeader) -> tuple[str, int] | None:
+        """Return the counter by whose limit the series lacks its rest, and the limit's number of images.
+
+        The numbers of both together have no gap and none twice, and the rest has other times: a derived image
+        may have that of another one, and a further acquisition has the same first time.
+        """
+        count, came, near = len(self.times_ms), len(rest.images), min(NEAR_MS, SAME_MS[rest.quantity])
+        for name, numbers in self.counters.items():
+            together = sorted([*numbers, *rest.counter(name)])
+            one_by_one = together == list(range(together[0], together[0] + count + came))
+            if came < count == header.values(name) and one_by_one:
+                times = rest.own_times.ms
+                known = (
+                    time is None or any(abs(time - own) <= near for own in self.times_ms) for time in times
+                )
+                return None if any(known) else (name, count)
+        return None
 
 
 def other_quantity(quantity: Quantity) -> Quantity:

@@ -39,7 +39,7 @@ _RHO: Final = re.compile(
     r"t1[\s_-]*+(?:rho|ρ)(?:map|prep|(?![a-z]))|spin[\s_-]?lock(?:ing|ed)?+(?![\s_-]*+off)"
 )
 """T1rho, whose decay with the time of the spin lock has the form of T2; not "T1 Rhone" or "T1 rhombic"."""
-_SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
+_SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1(?![.\d])|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
 _CORRECTED: Final = re.compile(r"moco|motion[\s_-]?corr")
 _AT_END: Final = re.compile(r"(?:^|[\W_])t([12])([\s_-]*+map)?+(?:[\s_-]*+\d++)?+\s*$")

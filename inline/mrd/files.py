@@ -123,10 +123,6 @@ class ImageFile:
     def __len__(self) -> int:
         return sum(len(each.headers) for each in self._sets)
 
-    def __iter__(self) -> Iterator[Image]:
-        """Read all images; see :meth:`images`."""
-        return self.images()
-
     def images(self) -> Iterator[Image]:
         """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
 

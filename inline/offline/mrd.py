@@ -39,4 +39,4 @@ def read_mrd(file: Path, settings: AssemblySettings, group: str = "") -> Acquire
     """
     with ImageFile(file, group) as opened:
         header = parse_header(opened.header) if opened.header else MeasurementHeader()
-        return of_images(str(file), opened, header, settings, opened.notes)
+        return of_images(str(file), opened.images(), header, settings, opened.notes)

@@ -560,6 +560,21 @@ def test_the_description_of_arrays_counts_as_the_name_of_a_file(
         assert "is saturation recovery by its name" in getattr(found, "error", "") or not saturation
 
 
+@pytest.mark.parametrize("description", ["mSASHA T2", "SASHA+T2p joint", "T2prep saturation recovery bSSFP"])
+def test_t2_by_t2_preparation_is_fitted_with_saturation_recovery(description, tmp_path):
+    times = np.array([0.0, 25.0, 55.0])
+    images = np.broadcast_to(np.exp(-times / 45.0)[:, None, None], (3, 16, 16)).astype(np.float32)
+    file = tmp_path / f"{description}.npz"
+    np.savez(file, images=images, preparation_times_ms=times, pixel_spacing_mm=1.5)
+    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([file])
+    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
+    identity = inline.SeriesIdentity(0, 0, description)
+    of_arrays = inline.Ready.of(inline.MappingSeries("T2", images, times, geometry, identity))
+    for found in (*examination.series, of_arrays):
+        assert (type(found), found.quantity) == (inline.Ready, "T2")
+        assert "saturation-recovery" not in found.flags
+
+
 def test_a_map_made_of_arrays_is_not_of_images_that_were_corrected():
     geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
     identity = inline.SeriesIdentity(0, 0, "SASHA_post-contrast_MOCO_T1")

@@ -23,6 +23,8 @@ _LATE_S: Final = 600.0
 _HELD: Final = 12
 """Longest time from its last object, as a multiple of the idle time, that a complete series waits for others
 of its study."""
+_HELD_S: Final = 60.0
+"""Longest such time beyond the idle time, s."""
 _COUNT: Final = "(SELECT count(*) FROM object WHERE in_series = series.uid)"
 
 
@@ -186,12 +188,12 @@ class ReceivedObjects:
         """Return the complete series of the study that waits longest, and count the attempt.
 
         A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. It
-        waits while others of its study come, for at most ``_HELD`` times ``idle_s`` after its last object:
-        slices of one examination are often series of their own, and each needs the others for its level. A
-        series that could not be processed is taken alone the next time: it must not hold up others. Where
-        the node ended instead, those series are taken together again, and at the last attempt each alone: one
-        of them may end it each time. The last attempt is made without kept series, in case that these
-        prevent it.
+        waits while others of its study come, after its last object for at most ``_HELD`` times ``idle_s`` and
+        ``_HELD_S`` beyond it: slices of one examination are often series of their own, and each needs the
+        others for its level. A series that could not be processed is taken alone the next time: it must not
+        hold up others. Where the node ended instead, those series are taken together again, and at the last
+        attempt each alone: one of them may end it each time. The last attempt is made without kept series,
+        in case that these prevent it.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
@@ -207,7 +209,7 @@ class ReceivedObjects:
             coming -= {
                 study
                 for _, study, tried, last, complete, _ in known
-                if complete and not tried and abs(now - last) >= _HELD * idle_s
+                if complete and not tried and abs(now - last) >= min(_HELD * idle_s, idle_s + _HELD_S)
             }
             found = [
                 (uid, tried, study, alone)

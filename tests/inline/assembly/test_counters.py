@@ -420,56 +420,122 @@ def test_the_limit_of_a_counter_that_does_not_run_counts_where_as_many_images_ha
     assert only.flags == ()
 
 
-def beyond_the_limit(**fields):
-    """4(1)3(1)2 in the order of its sets, whose limit is that of 5(3)3 before."""
-    counters = {"image_series_index": 4, "counters": lambda k: {"set": k}}
-    return acquired(TIMES["4(1)3(1)2"], **counters, **fields)
+def numbered(times, first=0, *, quantity="T1", value=1.0, **fields):
+    """Images without time stamps whose sets run from ``first``."""
+    counters = {"counters": lambda k: {"set": first + k}}
+    return acquired(times, quantity=quantity, value=value, **counters, **fields)
 
 
-@pytest.mark.parametrize("seed", [None, 0, 1, 2])
-def test_a_limit_that_the_images_exceed_is_ignored(seed):
-    post = beyond_the_limit()[::-1]
-    if seed is not None:
-        np.random.default_rng(seed).shuffle(post)
-    _, everything = feed([*molli(), *post], counted(8))
-    assert [(each.images, each.flags) for each in everything] == [(8, ()), (9, ())]
+BEYOND = "1 image came beyond the 8 that the header's limit of the counter set states, and is not in the map"
 
 
-def test_an_image_beyond_the_limit_that_completed_its_series_is_an_error():
-    """The result of its slice has gone out; the further slices of the series have all their images."""
-    images = [each for slice_ in range(3) for each in beyond_the_limit(slice=slice_)]
-    _, (native, first, rest, *others) = feed([*molli(), *images], counted(8))
-    assert [(native.images, native.flags), (first.images, first.flags)] == [(8, ()), (8, ())]
-    assert (rest.identity.slice_index, rest.images, rest.flags) == (0, 1, (Flag.MISSING_IMAGES,))
-    assert rest.error.startswith("1 image came after its series was complete by the limits in the header")
-    assert [(each.identity.slice_index, each.images, each.flags) for each in others] == [
-        (1, 9, ()),
-        (2, 9, ()),
+@pytest.mark.parametrize("order", [None, 0, 1, 2])
+def test_a_complete_series_that_lacks_images_beyond_the_limit_is_flagged_in_a_file(order):
+    """4(1)3(1)2 has nine images, the limit is that of 5(3)3 before."""
+    post = numbered(TIMES["4(1)3(1)2"], image_series_index=4)[::-1]
+    if order is not None:
+        np.random.default_rng(order).shuffle(post)
+    native, first, rest = of_images("a.h5", [*molli(), *post], counted(8), AT_ONCE).series
+    assert [(each.images, each.flags) for each in (native, first, rest)] == [
+        (8, ()),
+        (8, (Flag.MISSING_IMAGES,)),
+        (1, (Flag.MISSING_IMAGES,)),
     ]
+    (note,) = first.notes
+    assert note.startswith(BEYOND)
+    assert (native.notes, rest.notes, rest.error) == ((), (), note)
 
 
-def test_images_beyond_the_limit_are_no_part_of_the_next_acquisition():
-    images = [each for k in range(2) for each in beyond_the_limit(value=1.0 + 20.0 * k)]
-    _, everything = feed(images, counted(8))
-    assert [(each.images, bool(each.flags)) for each in everything] == [(8, False), (1, True), (9, False)]
+def test_images_beyond_the_limit_have_an_error_that_says_so_in_a_stream():
+    images = [each for slice_ in range(2) for each in numbered(TIMES["4(1)3(1)2"], slice=slice_)]
+    ready, everything = feed(images, counted(8))
+    assert [(each.images, each.flags) for each in ready] == [(8, ())] * 2
+    assert [each.error.startswith(BEYOND) for each in everything[2:]] == [True] * 2
 
 
-def test_enough_images_beyond_the_limit_are_flagged():
-    times = [*TIMES["5(3)3"], 260, 1160, 2060, 2960, 3860]
-    _, (first, rest) = feed(molli(times), counted(8))
-    assert (first.images, rest.images, rest.flags) == (8, 5, (Flag.MISSING_IMAGES,))
-    assert any("lacks images" in note for note in rest.notes)
+def test_enough_images_beyond_the_limit_are_a_map_of_their_own():
+    images = molli([*TIMES["5(3)3"], 260, 1160, 2060, 2960, 3860])
+    first, rest = of_images("a.h5", images, counted(8), AT_ONCE).series
+    assert [(each.images, each.flags) for each in (first, rest)] == [
+        (8, (Flag.MISSING_IMAGES,)),
+        (5, (Flag.MISSING_IMAGES,)),
+    ]
+    assert first.notes[0] == rest.notes[0]
+    assert "5 images came beyond the 8" in rest.notes[0]
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_images_of_a_file_beyond_the_limit_are_a_part_of_their_series(order):
-    """All images of a file are known: they are read again without the limit of that series."""
-    images = [each for slice_ in range(2) for each in beyond_the_limit(slice=slice_)[::order]]
-    examination = of_images("a.h5", [*molli(), *images], counted(8), AT_ONCE)
-    assert [(each.images, each.flags) for each in examination.series] == [(8, ()), (9, ()), (9, ())]
+def test_an_unnamed_image_beyond_the_limit_is_reported():
+    images = [image(k + 1.0, {"InversionTime": ms}, set=k) for k, ms in enumerate(TIMES["4(1)3(1)2"])]
+    first, rest = of_images("a.h5", images, counted(8), AT_ONCE).series
+    assert (first.flags, rest.error.startswith(BEYOND)) == ((Flag.MISSING_IMAGES,), True)
 
 
-def test_a_derived_image_without_a_time_is_no_part_of_a_complete_series():
-    derived = image(1.0, {"SequenceDescription": "MOLLI"}, set=8, image_series_index=4)
-    _, everything = feed([*beyond_the_limit()[:8], derived], counted(8))
-    assert [(each.images, each.flags) for each in everything] == [(8, ())]
+def test_the_map_of_corrected_images_that_lacks_one_is_flagged():
+    times = TIMES["4(1)3(1)2"]
+    images = [*molli(times), *molli(times, description="T1map_MOLLI_MOCO", image_series_index=4)]
+    first, *rest = of_images("a.h5", images, counted(8), AssemblySettings()).series
+    assert (first.images, first.motion_corrected, first.flags) == (8, True, (Flag.MISSING_IMAGES,))
+    assert [isinstance(each, Failed) for each in rest] == [True] * 2
+
+
+@pytest.mark.parametrize("later", [0.0, 60.0])
+@pytest.mark.parametrize(
+    ("quantity", "times"), [("T1", TIMES["5(3)3"]), ("T2", [0.0, 25.0, 55.0]), ("T2", [25.0, 40.0, 55.0])]
+)
+def test_acquisitions_whose_counter_runs_on_are_series_at_once(quantity, times, later):
+    count = len(times)
+    images = [
+        *numbered(times, quantity=quantity),
+        *numbered([time + later for time in times], count, quantity=quantity, value=21.0),
+    ]
+    ready, everything = feed(images, counted(count))
+    examination = of_images("a.h5", images, counted(count), AT_ONCE)
+    for series in (ready, everything, examination.series):
+        assert [(each.images, each.flags) for each in series] == [(count, ())] * 2
+
+
+@pytest.mark.parametrize("first", [0, 1, 8])
+def test_counters_beyond_their_limit_make_series_at_once(first):
+    """From 1 to 8, or on over the slices, under the limit 7."""
+    images = [
+        each for slice_ in range(3) for each in numbered(TIMES["5(3)3"], first * (slice_ or 1), slice=slice_)
+    ]
+    ready, everything = feed(images, counted(8))
+    for series in (ready, everything, of_images("a.h5", images, counted(8), AT_ONCE).series):
+        assert [(each.images, each.flags) for each in series] == [(8, ())] * 3
+
+
+@pytest.mark.parametrize("time", [*TIMES["5(3)3"], None])
+def test_a_derived_image_leaves_its_series_as_it_is(time):
+    """It bears the inversion time of one of the images, or none."""
+    meta = {} if time is None else {"InversionTime": time}
+    images = [*molli(), image(99.0, {"SequenceDescription": "T1map_MOLLI", **meta}, set=8)]
+    complete = of_images("a.h5", images, counted(8), AT_ONCE).series[0]
+    assert complete.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert (complete.flags, complete.notes) == ((), ())
+
+
+def test_an_extra_image_leaves_a_series_with_the_times_of_the_header():
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima={"set": 7}, inversion_times=tuple(map(str, times)))
+    images = [image(k + 1.0, {"SequenceDescription": "MOLLI"}, set=k) for k in range(9)]
+    for complete in (feed(images, header)[0][0], of_images("a.h5", images, header, AT_ONCE).series[0]):
+        assert complete.series.times_ms.tolist() == sorted(times)
+        assert complete.flags == ()
+
+
+def test_a_broken_off_acquisition_whose_counter_runs_on_is_not_beyond_the_limit():
+    """The first inversion time is that of the protocol, the others follow the heartbeat."""
+    again = [time + (30.0 if time > 200.0 else 0.0) for time in TIMES["5(3)3"][:3]]
+    complete, rest = of_images(
+        "a.h5", [*numbered(TIMES["5(3)3"]), *numbered(again, 8, value=21.0)], counted(8), AT_ONCE
+    ).series
+    assert (complete.flags, rest.flags) == ((), (Flag.MISSING_IMAGES,))
+    assert "beyond" not in rest.error
+
+
+def test_images_beyond_the_number_of_the_settings_do_not_concern_the_limit():
+    settings = AssemblySettings(corrected_wait_s=0.0, images=8)
+    images = numbered(TIMES["4(1)3(1)2"])
+    complete, rest = of_images("a.h5", images, counted(8), settings).series
+    assert (complete.flags, "beyond" in rest.error) == ((), False)

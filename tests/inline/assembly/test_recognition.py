@@ -293,7 +293,11 @@ def test_what_a_chain_adds_does_not_replace_the_protocol():
 def test_saturation_recovery_by_name(name):
     assert kind(name, timed=True).saturation
     assert kind(name, timed=True).quantity is Quantity.T1
-    assert not kind("MOLLI 5(3)3", timed=True).saturation
+
+
+@pytest.mark.parametrize("name", ["MOLLI 5(3)3", "MOLLI_smart1.5T", "T1map smart12"])
+def test_names_without_saturation_recovery(name):
+    assert not kind(name, timed=True).saturation
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
         spool.received.receive(Received(uid, series, study, stated), f"object {uid}".encode())
 
 
-def complete_now(spool):
+def complete_now(spool, idle_s=IDLE_S):
     """Series that are taken and processed now."""
-    if (batch := spool.received.take(IDLE_S)) is None:
+    if (batch := spool.received.take(idle_s)) is None:
         return ()
     spool.finish(batch, [], ["pacs"])
     return batch.series
@@ -203,6 +203,22 @@ def test_series_wait_for_others_of_their_study_for_a_minute_at_most(opened, cloc
         clock.now += 1.0
         taken.append(len(complete_now(spool)))
     assert {second: series for second, series in enumerate(taken, start=1) if series} == {60: 56}
+
+
+@pytest.mark.parametrize(("idle_s", "longest_s"), [(0.5, 6), (5.0, 60), (60.0, 120)])
+def test_series_wait_for_others_of_their_study_for_a_minute_beyond_their_idle_time(
+    opened, clock, idle_s, longest_s
+):
+    """Each 0.4 times the idle time another object of the second series comes."""
+    spool, began = opened(), clock.now
+    receive(spool, "1.1", "a")
+    number = 0
+    while "1.1" not in complete_now(spool, idle_s):
+        receive(spool, "1.2", (f"{number}",))
+        number += 1
+        clock.now += 0.4 * idle_s
+        assert clock.now - began <= longest_s + 0.4 * idle_s
+    assert longest_s <= clock.now - began
 
 
 @pytest.mark.parametrize("attempts", [1, ATTEMPTS])
