@@ -58,11 +58,17 @@ from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.t2prep import t2_map
 
 _NO_DIRECTIONS: Final = (
-    "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
+    "The image headers give no directions (read_dir, phase_dir, slice_dir), and no insertion points of the "
+    "right ventricle show the septum{}: no septum and no segments."
 )
 _NO_USUAL_HEART: Final = (
-    "The slice does not lie in the short axis of a usual heart, and no trusted insertion points show its "
-    "septum: no septum and no segments. The setting regions.septum_degrees states its direction."
+    "The slice does not lie in the short axis of a usual heart, and no insertion points of the right "
+    "ventricle show the septum{}: no septum and no segments. The setting regions.septum_degrees states its "
+    "direction, for all slices alike."
+)
+_POINTS_NOT_USED: Final = (
+    "Septum and segments do not follow the insertion points of the right ventricle{}. There is no mid-septal "
+    "value."
 )
 
 
@@ -335,10 +341,10 @@ class Pipeline:
             flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed(Stage.REGIONS):
             stated = self._regions.septum_degrees
-            reference, points_note = slice_reference(
+            reference, objection = slice_reference(
                 empty.geometry, borders.insertions, borders.contours, stated
             )
-            if points_note and not borders.insertions.objection:
+            if objection and not borders.insertions.objection:
                 # Either may be wrong: points of a mirrored image, or directions of a header.
                 flags.append(Flag.CONTRADICTORY_GEOMETRY)
             regions: tuple[RegionValues, ...] = ()
@@ -364,12 +370,13 @@ class Pipeline:
                 *(each for each in (note, left_out) if each),
                 *(sentence for _, sentence in findings if sentence),
             ]
+            because = f" ({objection})" if objection else ""
             if reference is None and not assembled.geometry.oriented:
-                notes.append(_NO_DIRECTIONS)
+                notes.append(_NO_DIRECTIONS.format(because))
             elif reference is None and contours is not None:
-                notes.append(_NO_USUAL_HEART)
-            if points_note:
-                notes.append(points_note)
+                notes.append(_NO_USUAL_HEART.format(because))
+            elif objection:
+                notes.append(_POINTS_NOT_USED.format(because))
             if named_otherwise := level_note(level_source):
                 notes.append(named_otherwise)
             if contours is None or {Flag.CUT_OFF, Flag.TOO_SMALL} & set(flags):

@@ -22,10 +22,6 @@ RIGHT_ANTERIOR: Final = np.array([-1.0, -1.0, 0.0]) / math.sqrt(2.0)
 """Direction from the left to the right ventricle in patient coordinates (LPS): the usual septum."""
 _UPPER_FRONT: Final = np.array([0.0, -0.5, 1.0])
 """Side of the anterior wall, where the plane leaves two choices."""
-_NOT_USED: Final = (
-    "Septum and segments do not follow the insertion points of the right ventricle: {}. There is no "
-    "mid-septal value."
-)
 MID_SEPTUM: Final = "mid-septum"
 """Name of the region in the middle of the septum."""
 
@@ -36,7 +32,7 @@ def slice_reference(
     contours: Contours | None,
     stated: float | None = None,
 ) -> tuple[AngularReference | None, str]:
-    """Return the reference of a slice from the best source, and a note on it.
+    """Return the reference of a slice from the best source, and the objection to its insertion points.
 
     In this order: the user's statement; the insertion points; a usual heart. A slice outside the short axis
     of a usual heart, as of a mirrored heart, has the first two alone.
@@ -102,7 +98,7 @@ def _aspect(geometry: SliceGeometry) -> float:
 def insertion_reference(
     insertions: Insertions, contours: Contours, geometry: SliceGeometry
 ) -> tuple[AngularReference | None, str]:
-    """Return the reference from the insertion points, or else that of a usual heart, and a note on it.
+    """Return the reference from the insertion points, or else that of a usual heart, and an objection.
 
     The attachment of the right ventricle separates the septum from the anterior and the inferior wall, and
     segments are of equal angle (Cerqueira et al. 2002). The middle of the septum is the bisector of both
@@ -115,8 +111,8 @@ def insertion_reference(
         geometry: of the image.
 
     Returns:
-        The reference, None without either; the note is empty unless the network output has heat maps whose
-            points are not used.
+        The reference, None without either; the objection is empty unless the network output has heat maps
+            whose points are not used.
     """
     usual, aspect = angular_reference(geometry), _aspect(geometry)
     anterior, inferior, objection = insertions.anterior, insertions.inferior, insertions.objection
@@ -136,7 +132,7 @@ def insertion_reference(
         if _allowed(reference, usual, geometry):
             return reference, ""
         objection = "they contradict the image directions"
-    return usual, _NOT_USED.format(objection) if objection else ""
+    return usual, objection
 
 
 def _allowed(reference: AngularReference, usual: AngularReference | None, geometry: SliceGeometry) -> bool:

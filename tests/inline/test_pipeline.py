@@ -155,7 +155,8 @@ def test_images_without_directions_have_a_note_unless_the_user_states_the_septum
     aimless = undirected(slices[0])
     result = Pipeline(ring_engine).process(aimless)
     assert result.notes == (
-        "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments.",
+        "The image headers give no directions (read_dir, phase_dir, slice_dir), and no insertion points of "
+        "the right ventricle show the septum: no septum and no segments.",
     )
     assert [each.name for each in result.regions] == ["global"]
     stated = Pipeline(ring_engine, Settings(regions={"septum_degrees": 90.0})).process(aimless)
@@ -222,8 +223,9 @@ def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
     aimless = undirected(slices[0])
     aside = Pipeline(HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)).process(aimless)
     assert [each.name for each in aside.regions] == ["global"]
-    assert "no directions" in aside.notes[0]
-    assert "not at the epicardial contour" in aside.notes[1]
+    (note,) = other_notes(aside)
+    assert "no directions" in note
+    assert "show the septum (not at the epicardial contour): no septum" in note
     assert Flag.CONTRADICTORY_GEOMETRY not in aside.flags
 
 
@@ -240,11 +242,19 @@ def test_a_mirrored_heart_has_a_septum_by_insertion_points_alone(slices, ring_en
     assert Flag.CONTRADICTORY_GEOMETRY not in shown.flags
     usual = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR)).process(slices[0])
     assert shown.regions[:3] == usual.regions[:3]
-    for engine, flagged in ((ring_engine, False), (HeatEngine(ring_engine, INFERIOR, ANTERIOR), True)):
+    exchanged = HeatEngine(ring_engine, INFERIOR, ANTERIOR)
+    aside = HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)
+    for engine, flagged, shown in (
+        (ring_engine, False, "the septum: no septum"),
+        (exchanged, True, "the septum (they contradict the image directions): no septum"),
+        (aside, False, "the septum (not at the epicardial contour): no septum"),
+    ):
         found = Pipeline(engine).process(mirrored)
         assert [each.name for each in found.regions] == ["global"]
         assert found.angular_reference == "none"
-        assert "regions.septum_degrees" in other_notes(found)[0]
+        (note,) = other_notes(found)
+        assert shown in note
+        assert "regions.septum_degrees states its direction, for all slices alike." in note
         assert (Flag.CONTRADICTORY_GEOMETRY in found.flags) is flagged
 
 
