@@ -12,7 +12,7 @@ from inline.data.geometry import SliceGeometry
 from inline.data.series import SeriesIdentity
 from inline.emit.mrd import common_attributes, json_text, quantitative, result_image, roi_attributes
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.record import ECV_ATTRIBUTE, ecv_record, ecv_region_record
+from inline.emit.record import ECV_ATTRIBUTE, ecv_record, ecv_region_record, printed
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -122,8 +122,9 @@ def _comment(result: EcvResult) -> str:
     if ring is None or ring["partition_coefficient"] is None:
         text = "ECV myostream: no values"
     elif ring["median"] is not None:
-        text = f"ECV myostream {ring['median']:.1f} % [{ring['q1']:.1f}-{ring['q3']:.1f}]"
+        median, q1, q3 = (printed(ring[name], 1) for name in ("median", "q1", "q3"))
+        text = f"ECV myostream {median} % [{q1}-{q3}]"
     else:
-        text = f"partition coefficient myostream {ring['partition_coefficient']:.3f}"
+        text = f"partition coefficient myostream {printed(ring['partition_coefficient'], 3)}"
     reasons = ", ".join(result.flags)
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"

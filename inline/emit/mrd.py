@@ -20,7 +20,7 @@ from inline.data.results import RESULT_ATTRIBUTE, Contours, SliceResult
 from inline.data.series import DIGITS, Quantity
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw, draw_uncertainty
-from inline.emit.record import region_record, slice_record
+from inline.emit.record import printed, region_record, slice_record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -206,8 +206,8 @@ def _comment(result: SliceResult) -> str:
     elif ring["median"] is None:
         text = f"{kind}: no values"
     else:
-        digits = DIGITS[result.quantity]
-        text = f"{kind} {ring['median']:.{digits}f} ms [{ring['q1']:.{digits}f}-{ring['q3']:.{digits}f}]"
+        median, q1, q3 = (printed(ring[name], DIGITS[result.quantity]) for name in ("median", "q1", "q3"))
+        text = f"{kind} {median} ms [{q1}-{q3}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ ECV_SCHEMA: Final = "myostream.ecv/1.0"
 """Likewise of ECV results."""
 ECV_ATTRIBUTE: Final = "MYOSTREAM_ECV"
 """MRD attribute of an ECV map: the whole record as JSON."""
+_EXACT: Final = Context(prec=400)
+"""Holds all digits of any float."""
 
 Record = dict[str, Any]
 """Of a slice or of ECV, as :func:`slice_record` and :func:`ecv_record` make it."""
@@ -123,7 +126,7 @@ def _in_patient(points: NDArray[np.float64], geometry: SliceGeometry) -> list[li
 
 
 def region_record(region: RegionValues) -> Record:
-    """Return the values of a region of a slice; every output prints these, so that all round alike."""
+    """Return the values of a region of a slice; every output prints these by :func:`printed`, all alike."""
     values = {name: json_number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
     return {"name": region.name, **values, "pixels": region.pixels, "z_score": json_number(region.z_score, 4)}
 
@@ -193,6 +196,15 @@ def ecv_region_record(region: EcvRegion) -> Record:
 def json_number(value: float | None, digits: int) -> float | None:
     """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def printed(value: float, digits: int, sign: str = "") -> str:
+    """Return a value of a record as text, ties rounded away from zero.
+
+    JavaScript's ``toFixed``, by which the live page prints, rounds so; Python's formats round ties to even.
+    """
+    rounded = Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, _EXACT)
+    return f"{rounded:{sign}f}"
 
 
 def in_order(record: Record) -> tuple[int, str, int]:

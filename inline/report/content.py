@@ -18,6 +18,7 @@ from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.time_stamps import unwrapped
 from inline.data.version import software_version
+from inline.emit.record import printed
 from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
 from inline.report.positions import latest, stacks
@@ -380,18 +381,18 @@ def _cell(region: RegionValue | None, kind: Kind, *, value_alone: bool = False) 
     """Return median, SD and z-score of a region as text, or the median alone."""
     if region is None or region.value is None:
         return Cell(NOTHING)
-    text = f"{region.value:.{kind.digits}f}"
+    text = printed(region.value, kind.digits)
     if region.spread is not None and not value_alone:
-        text += f" ± {region.spread:.{kind.digits}f}"
+        text += f" ± {printed(region.spread, kind.digits)}"
     if region.z_score is not None and not value_alone:
-        text += f" ({region.z_score:+.1f})"
+        text += f" ({printed(region.z_score, 1, '+')})"
     return Cell(text, unusual(region))
 
 
 def _score(region: RegionValue | None) -> Cell:
     if region is None or region.z_score is None:
         return Cell(NOTHING)
-    return Cell(f"{region.z_score:+.1f}", unusual(region))
+    return Cell(printed(region.z_score, 1, "+"), unusual(region))
 
 
 def unusual(region: RegionValue) -> bool:

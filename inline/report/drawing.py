@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from inline.emit.record import printed
 from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS, colour_map, norm
 from inline.report.content import DISCLAIMER, BullsEye, Cell, Page, Row, unusual
 from inline.report.maps import CHEST_MM, HEART_MM, Kind, ReportMap, Section
@@ -250,7 +251,7 @@ def _bulls_eye(sheet: Sheet, axes: Axes, eye: BullsEye, side: float) -> None:
         middle, radius = math.radians(start + span / 2), (outer + inner) / 2
         light = np.dot(fill[:3], (0.2126, 0.7152, 0.0722)) > 0.45
         marked = unusual(region)
-        text = f"{value:.{eye.kind.digits}f}" + "*" * marked + "?" * (number in eye.doubtful)
+        text = printed(value, eye.kind.digits) + "*" * marked + "?" * (number in eye.doubtful)
         x, y, size = radius * math.cos(middle), radius * math.sin(middle), SMALL * side / _EYE_MOST
         # The rim at the height of its corners, which half of its width may reach from its middle.
         unit = side / (2 * _EYE_EDGE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inline.data.results import SliceResult
-from inline.emit.record import json_number
+from inline.emit.record import json_number, printed, region_record
 
 
 def log_result(log: logging.Logger, result: SliceResult, name: str = "") -> None:
@@ -28,13 +28,13 @@ def log_result(log: logging.Logger, result: SliceResult, name: str = "") -> None
 
 def _fields(result: SliceResult) -> dict[str, Any]:
     """Return a result for the log; nothing of the patient is in it."""
-    median = result.regions[0].median if result.regions else None
+    median = region_record(result.regions[0])["median"] if result.regions else None
     return {
         "series": result.identity.series_index,
         "slice": result.identity.slice_index,
         "level": result.level,
         "quantity": result.quantity,
-        "median_ms": json_number(median, 1),
+        "median_ms": None if median is None else float(printed(median, 1)),
         "motion_corrected": result.motion_corrected,
         "t1_scale": result.t1_scale,
         "confidence": json_number(result.confidence, 3),

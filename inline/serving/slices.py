@@ -24,6 +24,7 @@ from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
+from inline.emit.record import ecv_region_record, printed
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
@@ -385,15 +386,15 @@ class Slices:
             ecv, assembled.template, settings.emit, self._numbers, completed_by=result.identity
         )
         if images and not self._queue.put_now(b"".join(map(encode, images))):
-            ecv = replace(ecv, error=_LATE_ECV.format(_median(ecv)))
+            ecv = replace(ecv, error=_LATE_ECV.format(median_words(ecv)))
         self._report_ecv(ecv)
 
 
-def _median(ecv: EcvResult) -> str:
+def median_words(ecv: EcvResult) -> str:
     """Return the median of the myocardium in words: ECV, or without haematocrit the partition coefficient."""
-    ring = ecv.regions[0] if ecv.regions else None
-    if ring is None or ring.partition_coefficient is None:
+    ring = ecv_region_record(ecv.regions[0]) if ecv.regions else None
+    if ring is None or ring["partition_coefficient"] is None:
         return "no values"
-    if ring.median is None:
-        return f"partition coefficient {ring.partition_coefficient:.3f}"
-    return f"median {ring.median:.1f} %"
+    if ring["median"] is None:
+        return f"partition coefficient {printed(ring['partition_coefficient'], 3)}"
+    return f"median {printed(ring['median'], 1)} %"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from inline.data.plural import counted
 from inline.data.series import Enhancement
-from inline.emit.record import Record
+from inline.emit.record import Record, printed
 from inline.terminal.tables import make_table
 from inline.terminal.text import make_console, printable
 
@@ -210,7 +210,7 @@ def _ecv_line(message: Record) -> str:
     if ring is not None and ring["median"] is not None:
         value = f"{_interval(ring, ' %')} (haematocrit {message['haematocrit_source']})"
     elif ring is not None and ring["partition_coefficient"] is not None:
-        value = f"partition coefficient {ring['partition_coefficient']:.3f}"
+        value = f"partition coefficient {printed(ring['partition_coefficient'], 3)}"
     native = message["native"]
     parts = [
         f"ECV of series {native['series_index']} slice {native['slice_index']}",
@@ -231,8 +231,9 @@ def _interval(region: dict[str, Any] | None, unit: str = "") -> str:
         return "no contour"
     if None in (region["median"], region["q1"], region["q3"]):
         return "no values"
-    return f"{region['median']:.1f}{unit} [{region['q1']:.1f}-{region['q3']:.1f}]"
+    median, q1, q3 = (printed(region[name], 1) for name in ("median", "q1", "q3"))
+    return f"{median}{unit} [{q1}-{q3}]"
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else printed(value, digits)

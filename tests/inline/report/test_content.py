@@ -47,7 +47,7 @@ def test_the_table_states_median_sd_and_z_score():
     two = make_slice(quantity="T2", enhancement=None, regions=(region("global", 48.25, 90),))
     rows = content(shown, two).slices
     assert [(row.place, row.region) for row in rows] == [("Mid", "global"), ("", "mid-septum")]
-    assert [cell.text for cell in rows[0].cells] == ["1031 ± 3 (-2.0)", "48.2 ± 3.0"]
+    assert [cell.text for cell in rows[0].cells] == ["1031 ± 3 (-2.0)", "48.3 ± 3.0"]
     assert [cell.marked for cell in rows[0].cells] == [True, False]
     assert [cell.text for cell in rows[1].cells] == ["1040 ± 3 (+0.5)", NOTHING]
 

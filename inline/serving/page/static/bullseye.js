@@ -23,6 +23,7 @@ var bullseye = (function () {
   }
 
   function mean(parts, field) {
+    if (parts.length === 1) { return parts[0][field]; }
     let sum = 0, area = 0;
     for (let at = 0; at < parts.length; at++) {
       if (parts[at][field] === null) { return null; }
