@@ -39,8 +39,10 @@ _TIMES: Final = (
     ("DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
 )
 """Dates and times at which an output was made."""
-_OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
+_OFFSET: Final = re.compile(r"[+-]\d\d[0-5]\d")
 """Form of TimezoneOffsetFromUTC."""
+_OFFSETS: Final = range(-1200, 1401)
+"""Values that it may have (PS3.5 table 6.2-1, DT)."""
 
 
 class OutputSource(Protocol):
@@ -276,7 +278,7 @@ def in_zone_of(dataset: Dataset, source: Dataset) -> Dataset:
     the image. Without one, the time of the making stays in the time zone of the host.
     """
     stated = str(source.get("TimezoneOffsetFromUTC") or "").strip()
-    if not _OFFSET.fullmatch(stated):
+    if not _OFFSET.fullmatch(stated) or int(stated) not in _OFFSETS:
         return dataset
     now = datetime.now(datetime.strptime(stated, "%z").tzinfo)
     for date, time in _TIMES:

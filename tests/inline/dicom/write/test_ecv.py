@@ -303,7 +303,7 @@ def moments(made, zone):
 @pytest.mark.usefixtures("host_in_new_york")
 @pytest.mark.parametrize(
     ("stated", "zone_of_object", "hours"),
-    [("-0330", "-0330", -3.5), ("+9900", None, -5)],
+    [("-0330", "-0330", -3.5), ("+1400", "+1400", 14), ("+1430", None, -5), ("-1230", None, -5)],
 )
 def test_all_times_of_an_object_are_in_the_zone_that_its_source_states(slices, stated, zone_of_object, hours):
     zone, before = timezone(timedelta(hours=hours)), datetime.now(UTC)
