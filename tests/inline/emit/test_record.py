@@ -25,7 +25,7 @@ from inline.emit.overlay import INSERTION_COLOUR, draw
 from inline.emit.record import SCHEMA, file_names, slice_record
 from inline.emit.schema import read_record
 from inline.mrd.image_header import ImageHeader
-from inline.serving.slices import _fields, _line
+from inline.serving.result_line import _fields, _line
 from inline.terminal.results import message_line, results_table
 from model.relaxometry.parametric_map import ParametricMap
 from tests.shapes import circle
