@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter as Counted
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Protocol
@@ -75,12 +76,11 @@ class NodeMetrics(ResultMetrics):
 
 def _of_spool(node: Monitored) -> Iterator[Metric]:
     spool, in_work = node.spool, set(node.in_work)
-    left = {uid: over for uid, over in spool.received.unprocessed().items() if uid not in in_work}
-    given_up = sum(left.values())
+    left = Counted(state for uid, state in spool.received.unprocessed().items() if uid not in in_work)
     series = GaugeMetricFamily("myostream_series", "Series in the queue of a node.", labels=["state"])
-    series.add_metric(["waiting"], len(left) - given_up)
-    series.add_metric(["processing"], len(in_work))
-    series.add_metric(["given-up"], given_up)
+    left["processing"] = len(in_work)
+    for state in ("waiting", "processing", "given-up", "unreadable"):
+        series.add_metric([state], left[state])
     yield series
     numbers, ages = spool.results.waiting(), spool.results.ages_s()
     waiting = GaugeMetricFamily(

@@ -91,7 +91,8 @@ SUFFIX: Final = ".dcm"
 UNKNOWN: Final = "unknown"
 """Study of a result of an earlier version whose file is missing or damaged."""
 DENIED: Final = (
-    "the user of the node may not read its files in the spool (Permission denied); change their owner (chown)"
+    "the user of the node may not read the files of this series or result in the spool (Permission denied); "
+    "change their owner (chown)"
 )
 _OWN: Final = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}(\.part)?")
 """Names that a spool gives its files; no other file of the folder is ever removed."""

@@ -13,7 +13,7 @@ from inline.dicom.node import received
 from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
 from inline.dicom.node.sender import Sender
 from inline.dicom.node.spool import Spool, inspect
-from inline.dicom.node.store import SpoolError
+from inline.dicom.node.store import DENIED, SpoolError
 from inline.settings import DicomDestination, DicomSettings
 
 IDLE_S = 5.0
@@ -203,6 +203,18 @@ def test_series_wait_for_others_of_their_study_for_a_minute_at_most(opened, cloc
         clock.now += 1.0
         taken.append(len(complete_now(spool)))
     assert {second: series for second, series in enumerate(taken, start=1) if series} == {60: 56}
+
+
+def test_a_series_that_may_not_be_read_lets_no_other_go_before_the_rest(opened, clock):
+    spool = opened()
+    receive(spool, "1.0", "x")
+    clock.now += 60.0
+    spool.received.fail(spool.received.take(IDLE_S), DENIED, 0.0, counted=False)
+    receive(spool, "1.1", "a", stated=1)
+    receive(spool, "1.2", "b")
+    assert complete_now(spool) == ()
+    clock.now += IDLE_S
+    assert complete_now(spool) == ("1.0", "1.1", "1.2")
 
 
 @pytest.mark.parametrize(("idle_s", "longest_s"), [(0.5, 6), (5.0, 60), (60.0, 120)])
