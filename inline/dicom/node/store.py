@@ -77,9 +77,14 @@ _FROM_1: Final = (
     )
     + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 )
-_FROM_2: Final = """
+UNKNOWN: Final = "unknown"
+"""Study of a result of an earlier version whose file is missing or damaged."""
+_FROM_2: Final = f"""
 ALTER TABLE object ADD COLUMN study TEXT NOT NULL DEFAULT '';
-UPDATE object SET study = (SELECT study FROM series WHERE series.uid = in_series);
+UPDATE object SET study = coalesce(
+    nullif(study_of(file), '{UNKNOWN}'),
+    (SELECT study FROM series WHERE series.uid = in_series)
+);
 ALTER TABLE result ADD COLUMN study TEXT NOT NULL DEFAULT '';
 ALTER TABLE result ADD COLUMN made REAL NOT NULL DEFAULT 0;
 UPDATE result SET study = study_of(file);
@@ -88,8 +93,6 @@ _CHANGES: Final = {0: _SCHEMA, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 DATABASE: Final = "spool.sqlite"
 _LOCK: Final = "lock"
 SUFFIX: Final = ".dcm"
-UNKNOWN: Final = "unknown"
-"""Study of a result of an earlier version whose file is missing or damaged."""
 DENIED: Final = (
     "the user of the node may not read the files of this series or result in the spool (Permission denied); "
     "change their owner (chown)"
