@@ -167,7 +167,8 @@ def test_results_whose_files_are_gone_hold_up_no_others(
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS - 1)
     assert inspect(tmp_path / "spool").deliveries == {"archive": 1}
-    assert "missing from the spool" in inspect(tmp_path / "spool").errors["archive"]
+    assert "missing from the spool" in (reason := inspect(tmp_path / "spool").errors["archive"])
+    assert "remove its study (dicom-queue --forget)" in reason
 
 
 @pytest.fixture
