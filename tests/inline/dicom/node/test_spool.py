@@ -141,6 +141,20 @@ def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_
     assert len(files(tmp_path / "spool")) == 1
 
 
+def test_the_room_counts_processed_series_which_are_removed_for_a_new_one(opened, clock):
+    spool = opened(most=30)
+    for series in ("1.1", "1.2", "1.3"):
+        receive(spool, series, (series,))
+    assert spool.room() == 30 - 3 * len("object 1.1")
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    assert spool.room() == 0
+    spool.finish(batch, [], ["pacs"], batch.files.values())
+    assert spool.room() == 30
+    spool.received.receive(Received("new", "1.4", "1"), b"x" * 30)
+    assert spool.room() == 0
+
+
 def test_what_was_being_sent_when_its_sender_ended_waits_no_longer_than_the_longest_time(opened, clock):
     class Ending:
         def send(self, _):
