@@ -99,3 +99,4 @@ def _of_spool(node: Monitored) -> Iterator[Metric]:
         "Bytes that the spool still takes by dicom.spool_bytes and dicom.free_bytes.",
         spool.room(),
     )
+    yield GaugeMetricFamily("myostream_spool_limit_bytes", "The setting dicom.spool_bytes.", spool.most)

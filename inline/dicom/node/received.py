@@ -295,6 +295,13 @@ class ReceivedObjects:
         state = "iif(attempts >= ?, 'given-up', iif(error = ?, 'unreadable', 'waiting'))"
         return dict(self._store.read(f"SELECT uid, {state} FROM series WHERE NOT done", ATTEMPTS, DENIED))
 
+    def removable(self) -> int:
+        """Return the bytes of processed series, which are removed where room is needed."""
+        found = self._store.read(
+            "SELECT coalesce(sum(bytes), 0) FROM object JOIN series ON in_series = series.uid WHERE done"
+        )
+        return int(found[0][0])
+
     def purge(self) -> None:
         """Remove processed series whose time is over."""
         now = self._store.clock()

@@ -115,6 +115,7 @@ class SpoolStore:
     Attributes:
         folder: of the spool.
         clock: seconds since the epoch, as they outlast a restart.
+        most: bytes of all files.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class SpoolStore:
             SpoolError: the folder cannot be used, or another node uses it.
         """
         self.folder, self.clock = folder, clock
-        self._most, self._free = most_bytes, free_bytes
+        self.most, self._free = most_bytes, free_bytes
         self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -193,15 +194,15 @@ class SpoolStore:
 
     def lacking(self, size: int) -> str:
         """Return the limit that a file of so many bytes would exceed; empty where there is none."""
-        if self._bytes + size > self._most:
+        if self._bytes + size > self.most:
             return "the limit dicom.spool_bytes is reached"
         if shutil.disk_usage(self.folder).free < size + self._free:
             return "its disk has no more than dicom.free_bytes left"
         return ""
 
     def room(self) -> int:
-        """Return the bytes of files that fit within both limits, kept series being what they are now."""
-        return max(min(self._most - self._bytes, shutil.disk_usage(self.folder).free - self._free), 0)
+        """Return the bytes of files that fit within both limits; negative where one is exceeded."""
+        return min(self.most - self._bytes, shutil.disk_usage(self.folder).free - self._free)
 
     @contextmanager
     def written(self, contents: Iterable[bytes]) -> Iterator[list[Path]]:

@@ -82,7 +82,8 @@ def test_what_came_and_what_waits_for_an_archive_that_is_down(running, archive, 
         assert (found["myostream_results_total", "T1"], found["myostream_results_total", "T2"]) == (1, 0)
         assert series(found) == (0, 0, 0, 0)
         assert found["myostream_ready",] == found["myostream_engine_in_use", "ring"] == 1
-        assert 0 < found["myostream_spool_room_bytes",] < 20 << 30
+        assert found["myostream_spool_limit_bytes",] == 20 << 30
+        assert 0 < found["myostream_spool_room_bytes",] <= 20 << 30
         for made, age in ((time.time() - 7200, pytest.approx(7200, abs=60)), (0, pytest.approx(30, abs=30))):
             with closing(open_database(tmp_path / "spool" / "spool.sqlite")) as database:
                 database.execute(
