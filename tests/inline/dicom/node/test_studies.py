@@ -231,6 +231,19 @@ def test_the_list_states_what_waits_where_since_when(tmp_path, queue):
     assert queue("--json")[0] == 1
 
 
+@pytest.mark.parametrize(
+    "other", [["--retry"], ["--move", "pacs", "archive"], ["--drop", "pacs"], ["--forget", STUDIES[0]]]
+)
+def test_the_list_changes_nothing(tmp_path, queue, other):
+    folder = tmp_path / "spool"
+    filled(folder, Clock(), STUDIES[0])
+    before = rows(folder)
+    code, shown = queue("--list", *other)
+    assert code == 1
+    assert f"--list changes nothing; give {other[0]} in a command of its own" in shown
+    assert rows(folder) == before
+
+
 def test_a_patient_id_cannot_control_a_terminal(tmp_path, queue):
     folder, clock = tmp_path / "spool", Clock()
     with opened(folder, clock) as spool:
