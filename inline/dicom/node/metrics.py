@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter as Counted
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -15,7 +15,10 @@ from inline.dicom.node.health import Supervised, health_of
 from inline.dicom.node.spool import Spool
 from inline.serving.health import Health
 from inline.serving.metrics import ResultMetrics, of_health, of_replacements
+from inline.serving.monitor import Kept
 from model.engines.base import Engine
+
+_HEALTH_EVERY_S: Final = 0.9
 
 
 class Monitored(Supervised, Protocol):
@@ -56,6 +59,8 @@ class NodeMetrics(ResultMetrics):
         made = CollectorRegistry()
         super().__init__(made, self._read)
         self.node: Monitored | None = None
+        # It waits for the database: while another program locks that, each question would wait in turn.
+        self._health = Kept(lambda: health_of(self.node), _HEALTH_EVERY_S)
         self.images = Counter("myostream_images_received", "Images that came.", registry=made)
         self.refused_images = Counter("myostream_images_refused", "Images that were refused.", registry=made)
         self.refused = Counter(
@@ -63,8 +68,8 @@ class NodeMetrics(ResultMetrics):
         )
 
     def health(self) -> Health:
-        """Return the health of the node now."""
-        return health_of(self.node)
+        """Return the health of the node, of the last second."""
+        return self._health()
 
     def _read(self) -> Iterator[Metric]:
         yield from of_health(self.health())

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
@@ -15,6 +16,7 @@ from inline.data.flags import Flag
 from inline.dicom.node.metrics import NodeMetrics
 from inline.dicom.node.received import ATTEMPTS
 from inline.dicom.node.store import DENIED, open_database
+from inline.serving.health import State, judge
 from inline.serving.supervision import monitored
 from inline.settings import MonitorSettings
 
@@ -130,7 +132,24 @@ def test_series_by_what_becomes_of_them(running, archive, scanned, scraping, tmp
         assert series(read()) == (0, 1, 0, 1)
 
 
-def test_health_over_http_from_before_the_node_listens_to_a_spool_that_is_gone(running, archive, tmp_path):
+def test_a_health_that_takes_long_is_found_once_for_all_who_ask_meanwhile(monkeypatch):
+    """As with a locked database: each question would wait for it in turn."""
+    found = []
+
+    def health_of(_):
+        found.append(time.sleep(1.0))
+        return judge(State(), 0.0)
+
+    monkeypatch.setattr("inline.dicom.node.metrics.health_of", health_of)
+    with asked(NodeMetrics()) as get, ThreadPoolExecutor() as scrapers:
+        assert {status for status, _ in scrapers.map(get, ["/healthz", "/readyz", "/healthz"])} == {200, 503}
+    assert len(found) == 1
+
+
+def test_health_over_http_from_before_the_node_listens_to_a_spool_that_is_gone(
+    running, archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("inline.dicom.node.metrics._HEALTH_EVERY_S", 0.0)
     with asked(NodeMetrics()) as get:
         assert (get("/healthz")[0], get("/readyz")[0]) == (200, 503)
         assert "starting" in get("/readyz")[1]
