@@ -21,11 +21,11 @@ def objection(path: Path) -> str:
     return objection_to(path.lstat())
 
 
-def objection_to(status: os.stat_result) -> str:
-    """Return the same for the status of a file."""
+def objection_to(status: os.stat_result, user: int | None = None) -> str:
+    """Return the same for the status of a file, and for another user than that of the process."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return "is neither a file nor a folder"
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid() if user is None else user):
         return f"belongs to another user (number {status.st_uid})"
     if status.st_mode & _OTHERS_WRITE:
         return f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"

@@ -133,6 +133,9 @@ def dicom_queue(
 
     if json_output and not listed:
         raise ConfigurationError("--json prints the list of studies; give --list too")
+    changes = {"--retry": retry, "--move": move, "--drop": drop, "--forget": forget is not None}
+    if listed and (given := [name for name, value in changes.items() if value]):
+        raise ConfigurationError(f"--list changes nothing; give {given[0]} in a command of its own")
 
     settings = load_settings(settings_file, dicom={"spool": spool})
     folder, known = spool_folder(settings.dicom), {each.name for each in settings.dicom.destinations}

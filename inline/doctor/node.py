@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -39,7 +40,9 @@ def node(settings: Settings, *, alone: bool) -> Iterator[Finding]:
         yield problem("DICOM node", str(error), "correct the section dicom of the settings")
     folder = spool_folder(dicom)
     running = in_use(folder)
-    yield _spool(folder, dicom.free_bytes, running=running)
+    found = _spool(folder, dicom.free_bytes, running=running)
+    where = "" if dicom.spool else "; dicom.spool is not set here, and the unit of a node sets its own"
+    yield replace(found, text=found.text + where)
     yield _port(dicom, running=running)
     if monitor.port is not None and alone:
         named = {dicom.port: "port of DICOM"} if dicom.port else {}
@@ -62,9 +65,11 @@ def _spool(folder: Path, free_bytes: int, *, running: bool) -> Finding:
         with TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
         database = folder / DATABASE
-        if database.exists() and os.geteuid() not in (0, owner := database.stat().st_uid):
-            return problem("spool", f"{database} belongs to another user (number {owner})", advice)
-        reason = objection_to(folder.stat())
+        user = os.geteuid() or folder.stat().st_uid  # root examines the spool of another user
+        if database.exists() and (owner := database.stat().st_uid) != user:
+            text = f"{database} belongs to user number {owner}, not to {user}"
+            return problem("spool", text, "give folder and files to the user of the node (chown -R)")
+        reason = objection_to(folder.stat(), user)
     except OSError as error:
         return problem("spool", f"{folder} cannot be used: {error.strerror or error}", advice)
     finally:

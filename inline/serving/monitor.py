@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from inline.serving.bounded import BoundedServer, QuietHandler
 from inline.serving.listening import listening_socket
@@ -29,6 +29,8 @@ _SILENT_S: Final = 5.0
 _PAUSE_S: Final = 0.05
 """Pause after each accepted connection: at most twenty a second."""
 _JOIN_S: Final = 2.0
+
+Made = TypeVar("Made")
 
 
 class Reply(NamedTuple):
@@ -45,22 +47,23 @@ def json_reply(content: dict[str, Any], *, good: bool) -> Reply:
     return Reply(json.dumps(content).encode() + b"\n", "application/json", status)
 
 
-class Kept:
-    """Page that is made anew at most once in a time, however often it is asked for; safe between threads."""
+class Kept(Generic[Made]):
+    """Page or state that is made anew only when the last one is older than a time; safe between threads.
 
-    def __init__(self, make: Callable[[], Reply], every_s: float) -> None:
+    Those who ask while it is made wait for it.
+    """
+
+    def __init__(self, make: Callable[[], Made], every_s: float) -> None:
         self._make, self._every_s = make, every_s
         self._lock = threading.Lock()
-        self._page: Reply | None = None
-        self._made = 0.0
+        self._last: tuple[Made, float] | None = None
 
-    def __call__(self) -> Reply:
-        """Return the page."""
+    def __call__(self) -> Made:
+        """Return the page or state."""
         with self._lock:
-            now = time.monotonic()
-            if self._page is None or now - self._made >= self._every_s:
-                self._page, self._made = self._make(), now
-            return self._page
+            if self._last is None or time.monotonic() - self._last[1] >= self._every_s:
+                self._last = self._make(), time.monotonic()
+            return self._last[0]
 
 
 class Monitor:

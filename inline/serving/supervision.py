@@ -6,6 +6,7 @@ that no longer feeds it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
+from inline.data.errors import ConfigurationError
 from inline.serving.health import Checkup, Health
 from inline.serving.monitor import Kept, Monitor, Reply, json_reply
 from inline.serving.observers import Observer, Observers
@@ -189,7 +191,7 @@ def supervision(
 def monitored(
     settings: MonitorSettings, text: Callable[[], bytes], health: Callable[[], Health]
 ) -> Iterator[tuple[str, int] | None]:
-    """Serve metrics and health over HTTP, and yield host and port; None where no port is set.
+    """Serve metrics and health over HTTP, and yield host and port; None where no port is set, or it is taken.
 
     Args:
         settings: of the server.
@@ -197,7 +199,7 @@ def monitored(
         health: returns the health.
 
     Raises:
-        ConfigurationError: the port cannot be used.
+        ConfigurationError: the port cannot be used for another reason.
     """
     if settings.port is None:
         yield None
@@ -207,7 +209,16 @@ def monitored(
         "/healthz": partial(_health, health, "live"),
         "/readyz": partial(_health, health, "ready"),
     }
-    with closing(Monitor(settings, pages)) as monitor:
+    try:
+        monitor = Monitor(settings, pages)
+    except ConfigurationError as error:
+        # As of a server and a node with one settings file: no reason to take no images.
+        if getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
+            raise
+        _log.warning("%s; this program goes on without metrics and health", error)
+        yield None
+        return
+    with closing(monitor):
         yield monitor.address
 
 

@@ -117,6 +117,8 @@ def _summary(node: Supervised) -> tuple[str, bool]:
     try:
         backlog = node.backlog()
     except (OSError, sqlite3.Error, MyostreamError) as error:
+        if node.stopping:  # at the end it is closed
+            return "stopping", False
         _log.error("the spool cannot be used: %s", cause(error))
         return f"the spool cannot be used: {cause(error)}", False
     node.pulse.beat("spool")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter as Counted
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -14,7 +15,10 @@ from inline.dicom.node.health import Supervised, health_of
 from inline.dicom.node.spool import Spool
 from inline.serving.health import Health
 from inline.serving.metrics import ResultMetrics, of_health, of_replacements
+from inline.serving.monitor import Kept
 from model.engines.base import Engine
+
+_HEALTH_EVERY_S: Final = 0.9
 
 
 class Monitored(Supervised, Protocol):
@@ -55,6 +59,8 @@ class NodeMetrics(ResultMetrics):
         made = CollectorRegistry()
         super().__init__(made, self._read)
         self.node: Monitored | None = None
+        # It waits for the database: while another program locks that, each question would wait in turn.
+        self._health = Kept(lambda: health_of(self.node), _HEALTH_EVERY_S)
         self.images = Counter("myostream_images_received", "Images that came.", registry=made)
         self.refused_images = Counter("myostream_images_refused", "Images that were refused.", registry=made)
         self.refused = Counter(
@@ -62,8 +68,8 @@ class NodeMetrics(ResultMetrics):
         )
 
     def health(self) -> Health:
-        """Return the health of the node now."""
-        return health_of(self.node)
+        """Return the health of the node, of the last second."""
+        return self._health()
 
     def _read(self) -> Iterator[Metric]:
         yield from of_health(self.health())
@@ -75,12 +81,11 @@ class NodeMetrics(ResultMetrics):
 
 def _of_spool(node: Monitored) -> Iterator[Metric]:
     spool, in_work = node.spool, set(node.in_work)
-    left = {uid: over for uid, over in spool.received.unprocessed().items() if uid not in in_work}
-    given_up = sum(left.values())
+    left = Counted(state for uid, state in spool.received.unprocessed().items() if uid not in in_work)
     series = GaugeMetricFamily("myostream_series", "Series in the queue of a node.", labels=["state"])
-    series.add_metric(["waiting"], len(left) - given_up)
-    series.add_metric(["processing"], len(in_work))
-    series.add_metric(["given-up"], given_up)
+    left["processing"] = len(in_work)
+    for state in ("waiting", "processing", "given-up", "unreadable"):
+        series.add_metric([state], left[state])
     yield series
     numbers, ages = spool.results.waiting(), spool.results.ages_s()
     waiting = GaugeMetricFamily(
@@ -99,3 +104,4 @@ def _of_spool(node: Monitored) -> Iterator[Metric]:
         "Bytes that the spool still takes by dicom.spool_bytes and dicom.free_bytes.",
         spool.room(),
     )
+    yield GaugeMetricFamily("myostream_spool_limit_bytes", "The setting dicom.spool_bytes.", spool.most)

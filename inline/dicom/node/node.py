@@ -243,9 +243,14 @@ class DicomNode:
         """Process series; those of which no image can be read, or no result be written, are tried again."""
         wait_s = time_to_retry_s(self._settings, batch.attempts - 1)
         try:
-            if any(map(is_denied, batch.files.values())):  # no fault of the images
-                _log.error("series could not be processed; again in %.0f s: %s", wait_s, DENIED)
-                self._keep(batch, DENIED, wait_s, counted=False)
+            batch, denied = batch.without(is_denied)
+            if denied.series:  # no fault of the images
+                _log.error(
+                    "%d series could not be processed; again in %.0f s: %s",
+                    len(denied.series), wait_s, DENIED,
+                )  # fmt: skip
+                self._keep(denied, DENIED, wait_s, counted=False)
+            if not batch.series:
                 return
             outcome = self._processor.process(batch)
             done, failed = batch.split(outcome.mapped, outcome.given, outcome.lost)

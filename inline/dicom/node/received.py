@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from inline.dicom.node.duplicate import may_replace
-from inline.dicom.node.store import SpoolStore, rows
+from inline.dicom.node.store import DENIED, SpoolStore, rows
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +78,12 @@ class StudyBatch:
     def files(self) -> dict[str, Path]:
         """Files of all objects, by SOP Instance UID."""
         return {uid: file for files in self.members.values() for uid, file in files.items()}
+
+    def without(self, is_denied: Callable[[Path], bool]) -> tuple[StudyBatch, StudyBatch]:
+        """Return the series whose files may all be read, and the other ones."""
+        denied = {uid: files for uid, files in self.members.items() if any(map(is_denied, files.values()))}
+        readable = {uid: files for uid, files in self.members.items() if uid not in denied}
+        return replace(self, members=readable), replace(self, members=denied)
 
     def split(
         self, mapped: Collection[Path], given: Collection[Path], lost: Collection[Path]
@@ -192,28 +198,32 @@ class ReceivedObjects:
         ``_HELD_S`` beyond it: slices of one examination are often series of their own, and each needs the
         others for its level. A series that could not be processed is taken alone the next time: it must not
         hold up others. Where the node ended instead, those series are taken together again, and at the last
-        attempt each alone: one of them may end it each time. The last attempt is made without kept series,
-        in case that these prevent it.
+        attempt each alone: one of them may end it each time. One whose files may not be read lets no other
+        series of its study go before the rest. The last attempt is made without kept series, in case that
+        these prevent it.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
         waiting = (
             f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT},"
-            " attempts AND (error != '' OR attempts >= ?) FROM series"
+            " attempts AND (error != '' OR attempts >= ?), error = ? FROM series"
             " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
             latest = now + self._longest_wait_s
-            known = rows(database, waiting, now - idle_s, now + idle_s, ATTEMPTS - 1, ATTEMPTS, now, latest)
-            coming = {study for _, study, _, _, complete, _ in known if not complete}
+            times = (now - idle_s, now + idle_s, ATTEMPTS - 1, DENIED, ATTEMPTS, now, latest)
+            known = rows(database, waiting, *times)
+            coming = {study for _, study, _, _, complete, *_ in known if not complete}
             coming -= {
                 study
-                for _, study, tried, last, complete, _ in known
-                if complete and not tried and abs(now - last) >= min(_HELD * idle_s, idle_s + _HELD_S)
+                for _, study, tried, last, complete, _, denied in known
+                if complete
+                and not (tried or denied)
+                and abs(now - last) >= min(_HELD * idle_s, idle_s + _HELD_S)
             }
             found = [
                 (uid, tried, study, alone)
-                for uid, study, tried, _, complete, alone in known
+                for uid, study, tried, _, complete, alone, _ in known
                 if complete and (tried or study not in coming)
             ]
             if not found:
@@ -276,10 +286,21 @@ class ReceivedObjects:
         found = self._store.read("SELECT count(*) FROM series WHERE NOT done AND attempts >= ?", ATTEMPTS)
         return int(found[0][0])
 
-    def unprocessed(self) -> dict[str, bool]:
-        """Return the series that are not processed, by UID: True where no attempt is left."""
-        found = self._store.read("SELECT uid, attempts >= ? FROM series WHERE NOT done", ATTEMPTS)
-        return {uid: bool(over) for uid, over in found}
+    def unprocessed(self) -> dict[str, str]:
+        """Return the state of each series that is not processed, by UID.
+
+        It is ``waiting``, ``given-up`` (no attempt is left), or ``unreadable`` (the user of the node may not
+        read its files).
+        """
+        state = "iif(attempts >= ?, 'given-up', iif(error = ?, 'unreadable', 'waiting'))"
+        return dict(self._store.read(f"SELECT uid, {state} FROM series WHERE NOT done", ATTEMPTS, DENIED))
+
+    def removable(self) -> int:
+        """Return the bytes of processed series, which are removed where room is needed."""
+        found = self._store.read(
+            "SELECT coalesce(sum(bytes), 0) FROM object JOIN series ON in_series = series.uid WHERE done"
+        )
+        return int(found[0][0])
 
     def purge(self) -> None:
         """Remove processed series whose time is over."""

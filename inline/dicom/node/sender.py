@@ -20,7 +20,10 @@ from inline.settings import DicomDestination, DicomSettings
 _log = logging.getLogger(__name__)
 
 _MOST_SENT: Final = 50
-_GONE: Final = "its file is missing from the spool or damaged; send its series to the node again"
+_GONE: Final = (
+    "its file is missing from the spool or damaged; send its series to the node again, or remove its study "
+    "(dicom-queue --forget)"
+)
 
 
 class Sender:

@@ -78,9 +78,14 @@ class Spool:
         with self._store.transaction():
             pass
 
+    @property
+    def most(self) -> int:
+        """Bytes of all files, beyond which no object is received."""
+        return self._store.most
+
     def room(self) -> int:
-        """Return the bytes that can be received before anything is removed; see :meth:`SpoolStore.room`."""
-        return self._store.room()
+        """Return the bytes that can be received, processed series being removed for them."""
+        return max(self._store.room() + self.received.removable(), 0)
 
     def finish(
         self,

@@ -77,9 +77,14 @@ _FROM_1: Final = (
     )
     + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 )
-_FROM_2: Final = """
+UNKNOWN: Final = "unknown"
+"""Study of a result of an earlier version whose file is missing or damaged."""
+_FROM_2: Final = f"""
 ALTER TABLE object ADD COLUMN study TEXT NOT NULL DEFAULT '';
-UPDATE object SET study = (SELECT study FROM series WHERE series.uid = in_series);
+UPDATE object SET study = coalesce(
+    nullif(study_of(file), '{UNKNOWN}'),
+    (SELECT study FROM series WHERE series.uid = in_series)
+);
 ALTER TABLE result ADD COLUMN study TEXT NOT NULL DEFAULT '';
 ALTER TABLE result ADD COLUMN made REAL NOT NULL DEFAULT 0;
 UPDATE result SET study = study_of(file);
@@ -88,10 +93,9 @@ _CHANGES: Final = {0: _SCHEMA, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 DATABASE: Final = "spool.sqlite"
 _LOCK: Final = "lock"
 SUFFIX: Final = ".dcm"
-UNKNOWN: Final = "unknown"
-"""Study of a result of an earlier version whose file is missing or damaged."""
 DENIED: Final = (
-    "the user of the node may not read its files in the spool (Permission denied); change their owner (chown)"
+    "the user of the node may not read the files of this series or result in the spool (Permission denied); "
+    "change their owner (chown)"
 )
 _OWN: Final = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}(\.part)?")
 """Names that a spool gives its files; no other file of the folder is ever removed."""
@@ -111,6 +115,7 @@ class SpoolStore:
     Attributes:
         folder: of the spool.
         clock: seconds since the epoch, as they outlast a restart.
+        most: bytes of all files.
     """
 
     def __init__(
@@ -128,7 +133,7 @@ class SpoolStore:
             SpoolError: the folder cannot be used, or another node uses it.
         """
         self.folder, self.clock = folder, clock
-        self._most, self._free = most_bytes, free_bytes
+        self.most, self._free = most_bytes, free_bytes
         self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -189,15 +194,15 @@ class SpoolStore:
 
     def lacking(self, size: int) -> str:
         """Return the limit that a file of so many bytes would exceed; empty where there is none."""
-        if self._bytes + size > self._most:
+        if self._bytes + size > self.most:
             return "the limit dicom.spool_bytes is reached"
         if shutil.disk_usage(self.folder).free < size + self._free:
             return "its disk has no more than dicom.free_bytes left"
         return ""
 
     def room(self) -> int:
-        """Return the bytes of files that fit within both limits, kept series being what they are now."""
-        return max(min(self._most - self._bytes, shutil.disk_usage(self.folder).free - self._free), 0)
+        """Return the bytes of files that fit within both limits; negative where one is exceeded."""
+        return min(self.most - self._bytes, shutil.disk_usage(self.folder).free - self._free)
 
     @contextmanager
     def written(self, contents: Iterable[bytes]) -> Iterator[list[Path]]:

@@ -80,8 +80,30 @@ def test_a_spool_that_others_may_write_or_own(examined, tmp_path, monkeypatch):
     folder.chmod(0o700)
     assert "can be written" in examined({"spool": folder})["spool"][1]
     (folder / "spool.sqlite").touch()
-    monkeypatch.setattr(os, "geteuid", lambda: (folder / "spool.sqlite").stat().st_uid + 1)
+    owner = folder.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     assert examined({"spool": folder})["spool"][0] is PROBLEM
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may give files to others")
+def test_to_root_the_owner_of_a_spool_is_that_of_its_folder(examined, tmp_path):
+    (tmp_path / "spool.sqlite").touch()
+    tmp_path.chmod(0o700)
+    os.chown(tmp_path, 61184, 61184)
+    verdict, text = examined({"spool": tmp_path})["spool"]
+    assert verdict is PROBLEM
+    assert "spool.sqlite belongs to user number 0, not to 61184" in text
+    os.chown(tmp_path / "spool.sqlite", 61184, 61184)
+    assert examined({"spool": tmp_path})["spool"][0] is GOOD
+
+
+def test_where_no_spool_is_set_the_finding_is_not_that_of_a_unit(examined, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    verdict, text = examined({"spool": None})["spool"]
+    assert verdict is GOOD
+    assert text.startswith(f"{tmp_path / 'myostream' / 'dicom'} can be made, ")
+    assert text.endswith("left; dicom.spool is not set here, and the unit of a node sets its own")
+    assert "dicom.spool is not set" not in examined()["spool"][1]
 
 
 def test_a_disk_without_the_room_that_stays_free(examined):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 import inline
+from inline.data.errors import ConfigurationError
 from inline.replay.client import exchange
 from inline.serving.health import Checkup, State, judge
 from inline.serving.supervision import ServiceManager, Sign, reports, supervision
@@ -25,6 +26,19 @@ from tests.inline.serving.manager import Manager
 @pytest.fixture
 def manager(tmp_path):
     return lambda watchdog_s=2.0: Manager(tmp_path / "notify", watchdog_s)
+
+
+def test_where_the_port_of_metrics_is_taken_the_service_goes_on_without_them(caplog):
+    """As of a server and a node with one settings file: each must take its images."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = MonitorSettings(port=taken.getsockname()[1])
+        with supervision(settings, {}) as supervised:
+            assert supervised.address is None
+    assert "(Address already in use)" in caplog.text
+    assert "goes on without metrics and health" in caplog.text
+    elsewhere = MonitorSettings(host="192.0.2.1", port=0, token="0123456789abcdef")
+    with pytest.raises(ConfigurationError, match="cannot listen"), supervision(elsewhere, {}):
+        pass
 
 
 def test_without_a_manager_nothing_is_sent_and_nothing_watched():

@@ -65,6 +65,15 @@ def test_a_node_is_ready_while_it_works_and_results_get_contours():
     assert found() == (True, False, "stopping: 1 series to process, 5 results to deliver")
 
 
+def test_the_closed_spool_of_a_node_that_has_stopped_is_no_error(caplog):
+    node = Node()
+    node.stopping, node.state = True, State(listening=True, draining=True)
+    node.error = sqlite3.ProgrammingError("Cannot operate on a closed database.")
+    assert health_of(node).summary == "stopping"
+    assert not health_of(node).ready
+    assert not caplog.records
+
+
 def test_readiness_status_and_signs_of_life_are_reported(supervised):
     manager, service = supervised
     node = Node()

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
@@ -14,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from inline.data.flags import Flag
 from inline.dicom.node.metrics import NodeMetrics
 from inline.dicom.node.received import ATTEMPTS
-from inline.dicom.node.store import open_database
+from inline.dicom.node.store import DENIED, open_database
+from inline.serving.health import State, judge
 from inline.serving.supervision import monitored
 from inline.settings import MonitorSettings
 
@@ -58,7 +60,9 @@ def scraping(monkeypatch):
 
 
 def series(found):
-    return tuple(found["myostream_series", state] for state in ("waiting", "processing", "given-up"))
+    return tuple(
+        found["myostream_series", state] for state in ("waiting", "processing", "given-up", "unreadable")
+    )
 
 
 def test_what_came_and_what_waits_for_an_archive_that_is_down(running, archive, scanned, scraping, tmp_path):
@@ -78,9 +82,10 @@ def test_what_came_and_what_waits_for_an_archive_that_is_down(running, archive, 
         assert found["myostream_images_refused_total",] == 1
         assert found["myostream_associations_refused_total",] == 1
         assert (found["myostream_results_total", "T1"], found["myostream_results_total", "T2"]) == (1, 0)
-        assert series(found) == (0, 0, 0)
+        assert series(found) == (0, 0, 0, 0)
         assert found["myostream_ready",] == found["myostream_engine_in_use", "ring"] == 1
-        assert 0 < found["myostream_spool_room_bytes",] < 20 << 30
+        assert found["myostream_spool_limit_bytes",] == 20 << 30
+        assert 0 < found["myostream_spool_room_bytes",] <= 20 << 30
         for made, age in ((time.time() - 7200, pytest.approx(7200, abs=60)), (0, pytest.approx(30, abs=30))):
             with closing(open_database(tmp_path / "spool" / "spool.sqlite")) as database:
                 database.execute(
@@ -117,15 +122,34 @@ def test_series_by_what_becomes_of_them(running, archive, scanned, scraping, tmp
     with running([archive.destination()], idle_s=60.0) as node, scraping(node._metrics) as read:
         send(node.address, scanner.series_of(scanned, 1))
         send(node.address, scanner.series_of(scanned, 2)[:2])
-        assert series(read()) == (2, 0, 0)
+        assert series(read()) == (2, 0, 0, 0)
         node.in_work = tuple(node.spool.received.unprocessed())[:1]
-        assert series(read()) == (1, 1, 0)
+        assert series(read()) == (1, 1, 0, 0)
         with closing(open_database(tmp_path / "spool" / "spool.sqlite")) as database:
             database.execute("UPDATE series SET attempts = ?", (ATTEMPTS,))
-        assert series(read()) == (0, 1, 1)
+            assert series(read()) == (0, 1, 1, 0)
+            database.execute("UPDATE series SET attempts = 0, error = ?", (DENIED,))
+        assert series(read()) == (0, 1, 0, 1)
 
 
-def test_health_over_http_from_before_the_node_listens_to_a_spool_that_is_gone(running, archive, tmp_path):
+def test_a_health_that_takes_long_is_found_once_for_all_who_ask_meanwhile(monkeypatch):
+    """As with a locked database: each question would wait for it in turn."""
+    found = []
+
+    def health_of(_):
+        found.append(time.sleep(1.0))
+        return judge(State(), 0.0)
+
+    monkeypatch.setattr("inline.dicom.node.metrics.health_of", health_of)
+    with asked(NodeMetrics()) as get, ThreadPoolExecutor() as scrapers:
+        assert {status for status, _ in scrapers.map(get, ["/healthz", "/readyz", "/healthz"])} == {200, 503}
+    assert len(found) == 1
+
+
+def test_health_over_http_from_before_the_node_listens_to_a_spool_that_is_gone(
+    running, archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("inline.dicom.node.metrics._HEALTH_EVERY_S", 0.0)
     with asked(NodeMetrics()) as get:
         assert (get("/healthz")[0], get("/readyz")[0]) == (200, 503)
         assert "starting" in get("/readyz")[1]

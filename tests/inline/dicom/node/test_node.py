@@ -167,7 +167,8 @@ def test_results_whose_files_are_gone_hold_up_no_others(
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS - 1)
     assert inspect(tmp_path / "spool").deliveries == {"archive": 1}
-    assert "missing from the spool" in inspect(tmp_path / "spool").errors["archive"]
+    assert "missing from the spool" in (reason := inspect(tmp_path / "spool").errors["archive"])
+    assert "remove its study (dicom-queue --forget)" in reason
 
 
 @pytest.fixture
@@ -205,6 +206,26 @@ def test_images_that_may_not_be_read_wait_and_use_up_no_attempt(
         monkeypatch.undo()
         wait_for(lambda: len(archive.stored) == OBJECTS)
     assert inspect(tmp_path / "spool").failed == ()
+
+
+def test_a_series_that_may_not_be_read_holds_up_no_other_of_its_study(
+    running, archive, scanned, tmp_path, monkeypatch, denied, caplog
+):
+    """Both are due together: the first one is tried again at once."""
+    denied()
+    with running([archive.destination()], outputs=("map",)) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+        closed = set((tmp_path / "spool").glob("*.dcm"))
+        monkeypatch.setattr(store_module.os, "access", lambda path, _: path not in closed)
+        send(node.address, scanner.series_of(scanned, 2))
+        wait_for(lambda: len(archive.stored) == 1)
+        assert set(node.spool.received.unprocessed().values()) == {"unreadable"}
+        assert len(closed.intersection((tmp_path / "spool").glob("*.dcm"))) == len(closed)
+        closed.clear()
+        wait_for(lambda: len(archive.stored) == 2)
+    assert {each.SeriesDescription[:2] for each in archive.stored} == {"T1", "T2"}
+    assert "attempt" not in caplog.text
 
 
 def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_path):

@@ -13,7 +13,7 @@ from inline.dicom.node import received
 from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
 from inline.dicom.node.sender import Sender
 from inline.dicom.node.spool import Spool, inspect
-from inline.dicom.node.store import SpoolError
+from inline.dicom.node.store import DENIED, SpoolError
 from inline.settings import DicomDestination, DicomSettings
 
 IDLE_S = 5.0
@@ -141,6 +141,20 @@ def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_
     assert len(files(tmp_path / "spool")) == 1
 
 
+def test_the_room_counts_processed_series_which_are_removed_for_a_new_one(opened, clock):
+    spool = opened(most=30)
+    for series in ("1.1", "1.2", "1.3"):
+        receive(spool, series, (series,))
+    assert spool.room() == 30 - 3 * len("object 1.1")
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    assert spool.room() == 0
+    spool.finish(batch, [], ["pacs"], batch.files.values())
+    assert spool.room() == 30
+    spool.received.receive(Received("new", "1.4", "1"), b"x" * 30)
+    assert spool.room() == 0
+
+
 def test_what_was_being_sent_when_its_sender_ended_waits_no_longer_than_the_longest_time(opened, clock):
     class Ending:
         def send(self, _):
@@ -203,6 +217,18 @@ def test_series_wait_for_others_of_their_study_for_a_minute_at_most(opened, cloc
         clock.now += 1.0
         taken.append(len(complete_now(spool)))
     assert {second: series for second, series in enumerate(taken, start=1) if series} == {60: 56}
+
+
+def test_a_series_that_may_not_be_read_lets_no_other_go_before_the_rest(opened, clock):
+    spool = opened()
+    receive(spool, "1.0", "x")
+    clock.now += 60.0
+    spool.received.fail(spool.received.take(IDLE_S), DENIED, 0.0, counted=False)
+    receive(spool, "1.1", "a", stated=1)
+    receive(spool, "1.2", "b")
+    assert complete_now(spool) == ()
+    clock.now += IDLE_S
+    assert complete_now(spool) == ("1.0", "1.1", "1.2")
 
 
 @pytest.mark.parametrize(("idle_s", "longest_s"), [(0.5, 6), (5.0, 60), (60.0, 120)])

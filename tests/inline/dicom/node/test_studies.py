@@ -231,6 +231,19 @@ def test_the_list_states_what_waits_where_since_when(tmp_path, queue):
     assert queue("--json")[0] == 1
 
 
+@pytest.mark.parametrize(
+    "other", [["--retry"], ["--move", "pacs", "archive"], ["--drop", "pacs"], ["--forget", STUDIES[0]]]
+)
+def test_the_list_changes_nothing(tmp_path, queue, other):
+    folder = tmp_path / "spool"
+    filled(folder, Clock(), STUDIES[0])
+    before = rows(folder)
+    code, shown = queue("--list", *other)
+    assert code == 1
+    assert f"--list changes nothing; give {other[0]} in a command of its own" in shown
+    assert rows(folder) == before
+
+
 def test_a_patient_id_cannot_control_a_terminal(tmp_path, queue):
     folder, clock = tmp_path / "spool", Clock()
     with opened(folder, clock) as spool:
@@ -296,11 +309,7 @@ def test_a_spool_of_the_version_before_knows_the_studies_of_its_results(tmp_path
     lost = next(name for name, (study, _) in content(folder).items() if result_of(folder, name) and
                 study == STUDIES[1])  # fmt: skip
     (folder / lost).unlink()
-    with closing(sqlite3.connect(folder / "spool.sqlite")) as database:
-        for table, column in (("object", "study"), ("result", "study"), ("result", "made")):
-            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        database.execute("PRAGMA user_version = 2")
-        database.commit()
+    to_format_2(folder)
     assert [(each.uid, len(each.series), [of.objects for of in each.results])
             for each in list_studies(folder)] == [
         (STUDIES[0], 2, [2]), (STUDIES[1], 2, [1]), ("unknown", 0, [1])
@@ -309,6 +318,37 @@ def test_a_spool_of_the_version_before_knows_the_studies_of_its_results(tmp_path
     assert forget_study(folder, STUDIES[0]).results == 2
     assert holders(folder, STUDIES[0]) == []
     assert inspect(folder).deliveries == {"pacs": 1}
+
+
+@pytest.mark.parametrize("study", STUDIES[:2])
+def test_a_spool_of_the_version_before_knows_the_studies_of_a_series_that_two_share(tmp_path, study):
+    folder, clock = tmp_path / "spool", Clock()
+    with opened(folder, clock) as spool:
+        for place, each in enumerate(STUDIES[:2]):
+            receive(spool, each, 1, 1 + place, f"P{place}")
+        receive(spool, STUDIES[0], 1, 3, "P0")
+    (folder / file_of(folder, f"{STUDIES[0]}.1.3")).write_bytes(b"damaged")
+    before = {uid: file_of(folder, uid) for uid in (f"{STUDIES[0]}.1.1", f"{STUDIES[1]}.1.2")}
+    to_format_2(folder)
+    forget_study(folder, study)
+    assert {uid for uid, name in before.items() if (folder / name).exists()} == {
+        uid for uid in before if not uid.startswith(f"{study}.")
+    }
+    assert file_of(folder, f"{STUDIES[0]}.1.3") is None or study == STUDIES[1]
+
+
+def to_format_2(folder):
+    with closing(sqlite3.connect(folder / "spool.sqlite")) as database:
+        for table, column in (("object", "study"), ("result", "study"), ("result", "made")):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.execute("PRAGMA user_version = 2")
+        database.commit()
+
+
+def file_of(folder, uid):
+    with closing(sqlite3.connect(folder / "spool.sqlite")) as database:
+        found = database.execute("SELECT file FROM object WHERE uid = ?", (uid,)).fetchone()
+    return found and found[0]
 
 
 def result_of(folder, name):
