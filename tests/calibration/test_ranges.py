@@ -140,7 +140,8 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
     assert "p08" not in printed
 
 
-def test_an_outlier_is_named_once_with_its_regions_that_are_furthest_off(tmp_path, capsys):
+def test_an_outlier_is_named_once_with_its_regions_that_are_furthest_off(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # it would wrap the lines
     regions = ["global", "septum", *(f"segment {each}" for each in range(1, 17))]
     for number in range(20):
         values = {each: 920.0 + 3.0 * ((7 * number + place) % 20) for place, each in enumerate(regions)}

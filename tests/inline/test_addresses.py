@@ -57,7 +57,7 @@ def node():
     from inline.settings import DicomSettings
     entity = AE("NODE")
     entity.add_supported_context("1.2.840.10008.1.1")
-    kind = _server_class(DicomSettings(), lambda: None)
+    kind = _server_class(DicomSettings(), lambda: None, lambda: None)
     return entity.make_server(("127.0.0.1", 0), server_class=kind)
 
 server = {"page": page, "node": node}[sys.argv[1]]()
