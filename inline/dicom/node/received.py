@@ -14,7 +14,7 @@ from inline.dicom.node.store import DENIED, SpoolStore, rows
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 3
+ATTEMPTS: Final = 4
 """Times that a series is processed before it is given up, until ``dicom-queue --retry``."""
 _MOST_KEPT: Final = 64
 """Processed series of a study that are read again with new ones, the latest: they bound time and memory."""
@@ -198,7 +198,7 @@ class ReceivedObjects:
         ``_HELD_S`` beyond it: slices of one examination are often series of their own, and each needs the
         others for its level. A series that could not be processed is taken alone the next time: it must not
         hold up others. Where the node ended instead, those series are taken together again, and at the last
-        attempt each alone: one of them may end it each time. One whose files may not be read lets no other
+        two attempts each alone: one of them may end it each time. One whose files may not be read lets no other
         series of its study go before the rest. The last attempt is made without kept series, in case that
         these prevent it.
         """
@@ -211,7 +211,7 @@ class ReceivedObjects:
         )
         with self._store.transaction() as database:
             latest = now + self._longest_wait_s
-            times = (now - idle_s, now + idle_s, ATTEMPTS - 1, DENIED, ATTEMPTS, now, latest)
+            times = (now - idle_s, now + idle_s, ATTEMPTS - 2, DENIED, ATTEMPTS, now, latest)
             known = rows(database, waiting, *times)
             coming = {study for _, study, _, _, complete, *_ in known if not complete}
             coming -= {

@@ -616,7 +616,7 @@ def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive,
         send(node.address, unreadable(t1))
         send(node.address, damaged)
         wait_for(lambda: len(inspect(tmp_path / "spool").failed) == 2)
-        wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
+        wait_for(lambda: f"(attempt 2 of {ATTEMPTS})" in caplog.text)
     lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
     assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
     why = "RescaleSlope (7 characters, not logged) is no number, or 0"

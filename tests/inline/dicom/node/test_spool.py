@@ -687,6 +687,20 @@ def test_after_the_end_of_the_node_the_same_series_are_processed_together_once_m
     assert {file.read_text()[-1] for file in after.kept} == {"o"}
 
 
+def test_series_that_the_node_ended_with_twice_keep_those_that_were_processed_before(opened, clock):
+    spool = opened()
+    receive(spool, "1.0", "o")
+    processed(spool, clock, "o")
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b")
+    clock.now += IDLE_S
+    for ended in ({"1.1", "1.2"}, {"1.1", "1.2"}, {"1.1"}):
+        assert set(spool.received.take(IDLE_S).series) == ended
+        spool = opened()
+    left = [spool.received.take(IDLE_S) for _ in range(2)]
+    assert [(each.series, len(each.kept)) for each in left] == [(("1.2",), 1), (("1.1",), 0)]
+
+
 def test_a_series_that_ends_the_node_each_time_takes_no_other_of_its_study_with_it(opened, clock, tmp_path):
     spool, done = opened(), list[str]()
     for number in range(4):
