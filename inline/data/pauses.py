@@ -26,10 +26,12 @@ class Pauses:
         self._ticked, self._ended = clock(), -math.inf
 
     def tick(self) -> float:
-        """Note that the loop runs; return by how much its pause exceeded the longest time, s, mostly 0."""
+        """Note that the loop runs; return how long it paused, s, mostly 0."""
         now = self._clock()
-        paused_s = max(abs(now - self._ticked) - LONGEST_S, 0.0)
-        if paused_s:
+        paused_s = abs(now - self._ticked)
+        if paused_s <= LONGEST_S:
+            paused_s = 0.0
+        else:
             self._ended = now  # before the tick: another thread must see either that or the pause
         self._ticked = now
         return paused_s
