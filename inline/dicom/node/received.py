@@ -190,29 +190,36 @@ class ReceivedObjects:
                 [(each, last) for each in series],
             )
 
-    def take(self, idle_s: float) -> StudyBatch | None:
+    def take(self, idle_s: float, *, unread: bool = False) -> StudyBatch | None:
         """Return the complete series of the study that waits longest, and count the attempt.
 
-        A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. It
-        waits while others of its study come, after its last object for at most ``_HELD`` times ``idle_s`` and
-        ``_HELD_S`` beyond it: slices of one examination are often series of their own, and each needs the
-        others for its level. A series that could not be processed is taken alone the next time: it must not
-        hold up others. Where the node ended instead, those series are taken together again, and at the last
-        two attempts each alone: one of them may end it each time. One whose files may not be read lets no other
-        series of its study go before the rest. The last attempt is made without kept series, in case that
-        these prevent it.
+        A series is complete when it has as many objects as it states, or when for ``idle_s`` none has come and
+        none may lie unread. It waits while others of its study come, after its last object for at most
+        ``_HELD`` times ``idle_s`` and ``_HELD_S`` beyond it: slices of one examination are often series of
+        their own, and each needs the others for its level. A series that could not be processed is taken
+        alone the next time: it must not hold up others. Where the node ended instead, those series are taken
+        together again, and at the last two attempts each alone: one of them may end it each time. One whose
+        files may not be read lets no other series of its study go before the rest. The last attempt is made
+        without kept series, in case that these prevent it.
+
+        Args:
+            idle_s: time without objects after which a series is complete.
+            unread: objects may lie unread, as after a pause of the process.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
         waiting = (
-            f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT},"
+            f"SELECT uid, study, attempts, last, stated <= {_COUNT}, last <= ? OR last > ?,"
             " attempts AND (error != '' OR attempts >= ?), error = ? FROM series"
             " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
             latest = now + self._longest_wait_s
             times = (now - idle_s, now + idle_s, ATTEMPTS - 2, DENIED, ATTEMPTS, now, latest)
-            known = rows(database, waiting, *times)
+            known = [
+                (*each, whole or (silent and not unread), alone, denied)
+                for *each, whole, silent, alone, denied in rows(database, waiting, *times)
+            ]
             coming = {study for _, study, _, _, complete, *_ in known if not complete}
             coming -= {
                 study

@@ -91,7 +91,7 @@ def test_series_come_back_as_results_in_their_study(running, archive, scanned):
 def test_images_that_came_in_a_pause_of_the_process_are_of_their_series(running, archive, scanned):
     now = SimpleNamespace(s=1000.0)
     with running([archive.destination()]) as node:
-        node._pauses = Pauses(lambda: now.s)
+        node._pauses = Pauses(lambda: now.s, 0.5)
         with associated(node.address) as association:
             for each in scanned[:5]:
                 association.send_c_store(each)

@@ -54,9 +54,9 @@ def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
         spool.received.receive(Received(uid, series, study, stated), f"object {uid}".encode())
 
 
-def complete_now(spool, idle_s=IDLE_S):
+def complete_now(spool, idle_s=IDLE_S, *, unread=False):
     """Series that are taken and processed now."""
-    if (batch := spool.received.take(idle_s)) is None:
+    if (batch := spool.received.take(idle_s, unread=unread)) is None:
         return ()
     spool.finish(batch, [], ["pacs"])
     return batch.series
@@ -245,6 +245,15 @@ def test_series_wait_for_others_of_their_study_for_a_minute_beyond_their_idle_ti
         clock.now += 0.4 * idle_s
         assert clock.now - began <= longest_s + 0.4 * idle_s
     assert longest_s <= clock.now - began
+
+
+def test_after_a_pause_a_stated_number_of_objects_counts_and_silence_does_not(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a", study="1")
+    receive(spool, "2.1", "b", study="2", stated=1)
+    clock.now += IDLE_S
+    assert [complete_now(spool, unread=True) for _ in range(2)] == [("2.1",), ()]
+    assert complete_now(spool) == ("1.1",)
 
 
 @pytest.mark.parametrize("attempts", [1, ATTEMPTS])
