@@ -256,6 +256,24 @@ def test_after_a_pause_a_stated_number_of_objects_counts_and_silence_does_not(op
     assert complete_now(spool) == ("1.1",)
 
 
+@pytest.mark.parametrize(("takes_s", "held"), [(2.0 * IDLE_S, True), (61.0, False)])
+def test_a_series_is_not_complete_while_an_object_of_it_is_stored(opened, clock, monkeypatch, takes_s, held):
+    spool, taken = opened(), []
+    receive(spool, "1.1", "a")
+    receive(spool, "2.1", "c", study="2")
+
+    def slow(_):
+        monkeypatch.undo()
+        clock.now += takes_s
+        taken.extend(complete_now(spool) for _ in range(2))
+
+    monkeypatch.setattr(os, "fsync", slow)
+    receive(spool, "1.1", "b")
+    assert taken == ([("2.1",), ()] if held else [("1.1",), ("2.1",)])
+    clock.now += IDLE_S
+    assert set(spool.received.take(IDLE_S).files) == {"a", "b"}
+
+
 @pytest.mark.parametrize("attempts", [1, ATTEMPTS])
 def test_a_series_that_fails_holds_up_no_other_and_waits_for_none(opened, clock, attempts):
     spool = opened()
