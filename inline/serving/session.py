@@ -143,6 +143,7 @@ class Session:
                     if decoder.pending:
                         _log.info("%s: bytes after the close message are dropped", self._name)
                     return
+            self._slices.expire()  # after the messages of what was read: they may have come in a pause
             if self._service.shutdown.requested:
                 self._report_shutdown(in_message=not decoder.at_boundary)
                 return
@@ -164,7 +165,6 @@ class Session:
                 if not decoder.at_boundary:
                     raise decoder.error("the connection ended in the middle of a message")
                 return
-            self._slices.expire()
 
     def _take(self, message: Message) -> None:
         """Take a message; an unexpected error of one must not end the stream of those that follow."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from inline.addresses import host_port, is_loopback
 from inline.data.errors import ConfigurationError
-from inline.data.pauses import Pauses
+from inline.data.pauses import READ_S, Pauses
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.metrics import NodeMetrics
@@ -116,7 +116,7 @@ class DicomNode:
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
         self._requested = False
-        self._pauses = Pauses(time.time)
+        self._pauses = Pauses(time.time, min(dicom.idle_s, READ_S))
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),
             ("worker", self._work),
@@ -227,11 +227,9 @@ class DicomNode:
                 self.engine.verify_if_idle()
 
     def _take(self) -> StudyBatch | None:
-        """Return the complete series of a study; soon after a pause none: what came in it is unread."""
+        """Return the complete series of a study."""
         self._pauses.tick()
-        if self._pauses.since_s < self._settings.idle_s:
-            return None
-        return self.spool.received.take(self._settings.idle_s)
+        return self.spool.received.take(self._settings.idle_s, unread=self._pauses.unread)
 
     def _alive(self) -> None:
         """Give the signs of life of the worker, and of an engine that has not failed without another."""

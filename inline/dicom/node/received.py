@@ -14,7 +14,7 @@ from inline.dicom.node.store import DENIED, SpoolStore, rows
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 3
+ATTEMPTS: Final = 4
 """Times that a series is processed before it is given up, until ``dicom-queue --retry``."""
 _MOST_KEPT: Final = 64
 """Processed series of a study that are read again with new ones, the latest: they bound time and memory."""
@@ -24,7 +24,7 @@ _HELD: Final = 12
 """Longest time from its last object, as a multiple of the idle time, that a complete series waits for others
 of its study."""
 _HELD_S: Final = 60.0
-"""Longest such time beyond the idle time, s."""
+"""Longest such time beyond the idle time, s; and for an object that is being stored."""
 _COUNT: Final = "(SELECT count(*) FROM object WHERE in_series = series.uid)"
 
 
@@ -119,6 +119,7 @@ class ReceivedObjects:
         """
         self._store, self._kept_s = store, kept_s
         self._longest_wait_s = 0.0
+        self._storing: list[tuple[str, float]] = []
         with store.transaction() as database:
             database.execute("UPDATE series SET due = 0")
             # Attempts stay counted: a series that ends the node each time must not hold up others for ever.
@@ -140,6 +141,14 @@ class ReceivedObjects:
             OtherImageError: an image of another series or patient, or with other pixels, has its UID.
             OSError, sqlite3.Error: it cannot be stored.
         """
+        begun = received.series, self._store.clock()
+        self._storing.append(begun)
+        try:
+            return self._receive(received, data)
+        finally:
+            self._storing.remove(begun)
+
+    def _receive(self, received: Received, data: bytes) -> bool:
         store = self._store
         store.check()
         self._make_room(len(data), received.series)
@@ -190,29 +199,37 @@ class ReceivedObjects:
                 [(each, last) for each in series],
             )
 
-    def take(self, idle_s: float) -> StudyBatch | None:
+    def take(self, idle_s: float, *, unread: bool = False) -> StudyBatch | None:
         """Return the complete series of the study that waits longest, and count the attempt.
 
-        A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. It
-        waits while others of its study come, after its last object for at most ``_HELD`` times ``idle_s`` and
-        ``_HELD_S`` beyond it: slices of one examination are often series of their own, and each needs the
-        others for its level. A series that could not be processed is taken alone the next time: it must not
-        hold up others. Where the node ended instead, those series are taken together again, and at the last
-        attempt each alone: one of them may end it each time. One whose files may not be read lets no other
-        series of its study go before the rest. The last attempt is made without kept series, in case that
-        these prevent it.
+        A series is complete when it has as many objects as it states, or when for ``idle_s`` none has come,
+        none is being stored, and none may lie unread. It waits while others of its study come, after its last
+        object for at most ``_HELD`` times ``idle_s`` and ``_HELD_S`` beyond it: slices of one examination are
+        often series of their own, and each needs the others for its level. A series that could not be
+        processed is taken alone the next time: it must not hold up others. Where the node ended instead,
+        those series are taken together again, and at the last two attempts each alone: one of them may end it
+        each time. One whose files may not be read lets no other series of its study go before the rest. The
+        last attempt is made without kept series, in case that these prevent it.
+
+        Args:
+            idle_s: time without objects after which a series is complete.
+            unread: objects may lie unread, as after a pause of the process.
         """
         now = self._store.clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
         waiting = (
-            f"SELECT uid, study, attempts, last, last <= ? OR last > ? OR stated <= {_COUNT},"
+            f"SELECT uid, study, attempts, last, stated <= {_COUNT}, last <= ? OR last > ?,"
             " attempts AND (error != '' OR attempts >= ?), error = ? FROM series"
             " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
+            storing = {series for series, begun in [*self._storing] if abs(now - begun) < _HELD_S}
             latest = now + self._longest_wait_s
-            times = (now - idle_s, now + idle_s, ATTEMPTS - 1, DENIED, ATTEMPTS, now, latest)
-            known = rows(database, waiting, *times)
+            times = (now - idle_s, now + idle_s, ATTEMPTS - 2, DENIED, ATTEMPTS, now, latest)
+            known = [
+                (*each, whole or (silent and not unread and each[0] not in storing), alone, denied)
+                for *each, whole, silent, alone, denied in rows(database, waiting, *times)
+            ]
             coming = {study for _, study, _, _, complete, *_ in known if not complete}
             coming -= {
                 study

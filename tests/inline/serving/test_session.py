@@ -436,6 +436,32 @@ def test_images_that_came_in_a_pause_of_the_process_are_of_their_series(
     assert all("missing-images" not in each["flags"] for each in results(messages))
 
 
+def test_an_image_that_came_in_a_pause_after_long_silence_is_of_its_series(
+    run, clock, monkeypatch, examination
+):
+    monkeypatch.setattr(slices_module, "time", clock)
+    _, header, images = examination
+    chunks = [*encoded([Header(header), *images[:7]]), *[None] * 590, *encoded([images[7], Close()])]
+    messages, _ = run([], transport=Paused(chunks, len(chunks) - 2, clock=clock))
+    assert ["missing-images" in each["flags"] for each in results(messages)] == [False]
+
+
+def test_corrected_images_that_came_in_a_pause_replace_the_others(run, clock, monkeypatch, examination):
+    monkeypatch.setattr(slices_module, "time", clock)
+    _, header, images = examination
+    corrected = [
+        replace(
+            each,
+            attributes=each.attributes.replace(b"T1map_MOLLI", b"T1map_MOLLI_MOCO"),
+            header=replace(each.header, image_series_index=77),
+        )
+        for each in images[:8]
+    ]
+    chunks = encoded([Header(header), *images[:8], *corrected, Close()])
+    messages, session = run([], transport=Paused(chunks, 9, clock=clock))
+    assert len(results(messages)) == session.tally.slices == 1
+
+
 def test_a_series_whose_sender_is_silent_for_long_is_complete(run, clock, monkeypatch, examination):
     monkeypatch.setattr(slices_module, "time", clock)
     _, header, images = examination

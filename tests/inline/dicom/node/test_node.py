@@ -91,7 +91,7 @@ def test_series_come_back_as_results_in_their_study(running, archive, scanned):
 def test_images_that_came_in_a_pause_of_the_process_are_of_their_series(running, archive, scanned):
     now = SimpleNamespace(s=1000.0)
     with running([archive.destination()]) as node:
-        node._pauses = Pauses(lambda: now.s)
+        node._pauses = Pauses(lambda: now.s, 0.5)
         with associated(node.address) as association:
             for each in scanned[:5]:
                 association.send_c_store(each)
@@ -616,7 +616,7 @@ def test_the_log_and_the_queue_state_why_images_cannot_be_read(running, archive,
         send(node.address, unreadable(t1))
         send(node.address, damaged)
         wait_for(lambda: len(inspect(tmp_path / "spool").failed) == 2)
-        wait_for(lambda: "(attempt 2 of 3)" in caplog.text)
+        wait_for(lambda: f"(attempt 2 of {ATTEMPTS})" in caplog.text)
     lines = {each.getMessage() for each in caplog.records if "could not be read: " in each.getMessage()}
     assert f"{len(t1)} files could not be read: its pixels cannot be read: the file is cut off" in lines
     why = "RescaleSlope (7 characters, not logged) is no number, or 0"

@@ -54,9 +54,9 @@ def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
         spool.received.receive(Received(uid, series, study, stated), f"object {uid}".encode())
 
 
-def complete_now(spool, idle_s=IDLE_S):
+def complete_now(spool, idle_s=IDLE_S, *, unread=False):
     """Series that are taken and processed now."""
-    if (batch := spool.received.take(idle_s)) is None:
+    if (batch := spool.received.take(idle_s, unread=unread)) is None:
         return ()
     spool.finish(batch, [], ["pacs"])
     return batch.series
@@ -245,6 +245,33 @@ def test_series_wait_for_others_of_their_study_for_a_minute_beyond_their_idle_ti
         clock.now += 0.4 * idle_s
         assert clock.now - began <= longest_s + 0.4 * idle_s
     assert longest_s <= clock.now - began
+
+
+def test_after_a_pause_a_stated_number_of_objects_counts_and_silence_does_not(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a", study="1")
+    receive(spool, "2.1", "b", study="2", stated=1)
+    clock.now += IDLE_S
+    assert [complete_now(spool, unread=True) for _ in range(2)] == [("2.1",), ()]
+    assert complete_now(spool) == ("1.1",)
+
+
+@pytest.mark.parametrize(("takes_s", "held"), [(2.0 * IDLE_S, True), (61.0, False)])
+def test_a_series_is_not_complete_while_an_object_of_it_is_stored(opened, clock, monkeypatch, takes_s, held):
+    spool, taken = opened(), []
+    receive(spool, "1.1", "a")
+    receive(spool, "2.1", "c", study="2")
+
+    def slow(_):
+        monkeypatch.undo()
+        clock.now += takes_s
+        taken.extend(complete_now(spool) for _ in range(2))
+
+    monkeypatch.setattr(os, "fsync", slow)
+    receive(spool, "1.1", "b")
+    assert taken == ([("2.1",), ()] if held else [("1.1",), ("2.1",)])
+    clock.now += IDLE_S
+    assert set(spool.received.take(IDLE_S).files) == {"a", "b"}
 
 
 @pytest.mark.parametrize("attempts", [1, ATTEMPTS])
@@ -685,6 +712,20 @@ def test_after_the_end_of_the_node_the_same_series_are_processed_together_once_m
     after = spool.received.take(IDLE_S)
     assert set(after.series) == {*before.series, "1.4"}
     assert {file.read_text()[-1] for file in after.kept} == {"o"}
+
+
+def test_series_that_the_node_ended_with_twice_keep_those_that_were_processed_before(opened, clock):
+    spool = opened()
+    receive(spool, "1.0", "o")
+    processed(spool, clock, "o")
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b")
+    clock.now += IDLE_S
+    for ended in ({"1.1", "1.2"}, {"1.1", "1.2"}, {"1.1"}):
+        assert set(spool.received.take(IDLE_S).series) == ended
+        spool = opened()
+    left = [spool.received.take(IDLE_S) for _ in range(2)]
+    assert [(each.series, len(each.kept)) for each in left] == [(("1.2",), 1), (("1.1",), 0)]
 
 
 def test_a_series_that_ends_the_node_each_time_takes_no_other_of_its_study_with_it(opened, clock, tmp_path):
