@@ -19,12 +19,13 @@ from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.metrics import NodeMetrics
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import ATTEMPTS, StudyBatch
+from inline.dicom.node.received import StudyBatch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.store import DENIED, SpoolError, cause, is_denied
 from inline.dicom.node.tls import client_context, server_context
+from inline.dicom.node.waiting import ATTEMPTS
 from inline.pipeline import Pipeline
 from inline.serving.health import State
 from inline.settings import DicomSettings, Settings

@@ -11,20 +11,14 @@ from typing import Any, Final
 
 from inline.dicom.node.duplicate import may_replace
 from inline.dicom.node.store import DENIED, SpoolStore, rows
+from inline.dicom.node.waiting import ATTEMPTS, HELD_S, Waiting, together
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 4
-"""Times that a series is processed before it is given up, until ``dicom-queue --retry``."""
 _MOST_KEPT: Final = 64
 """Processed series of a study that are read again with new ones, the latest: they bound time and memory."""
 _LATE_S: Final = 600.0
 """Time after its last object that a processed series without maps is kept, for further objects."""
-_HELD: Final = 12
-"""Longest time from its last object, as a multiple of the idle time, that a complete series waits for others
-of its study."""
-_HELD_S: Final = 60.0
-"""Longest such time beyond the idle time, s; and for an object that is being stored."""
 _COUNT: Final = "(SELECT count(*) FROM object WHERE in_series = series.uid)"
 
 
@@ -200,64 +194,40 @@ class ReceivedObjects:
             )
 
     def take(self, idle_s: float, *, unread: bool = False) -> StudyBatch | None:
-        """Return the complete series of the study that waits longest, and count the attempt.
+        """Return complete series of one study (:func:`together`), and count the attempt.
 
-        A series is complete when it has as many objects as it states, or when for ``idle_s`` none has come,
-        none is being stored, and none may lie unread. It waits while others of its study come, after its last
-        object for at most ``_HELD`` times ``idle_s`` and ``_HELD_S`` beyond it: slices of one examination are
-        often series of their own, and each needs the others for its level. A series that could not be
-        processed is taken alone the next time: it must not hold up others. Where the node ended instead,
-        those series are taken together again, and at the last two attempts each alone: one of them may end it
-        each time. One whose files may not be read lets no other series of its study go before the rest. The
-        last attempt is made without kept series, in case that these prevent it.
+        The last attempt is made without kept series, in case that these prevent it.
 
         Args:
             idle_s: time without objects after which a series is complete.
             unread: objects may lie unread, as after a pause of the process.
         """
         now = self._store.clock()
-        # A last object far ahead, or a time to try again, is that of a clock that was put back.
-        waiting = (
-            f"SELECT uid, study, attempts, last, stated <= {_COUNT}, last <= ? OR last > ?,"
-            " attempts AND (error != '' OR attempts >= ?), error = ? FROM series"
+        # A time to try again that is far ahead is that of a clock that was put back.
+        query = (
+            f"SELECT uid, study, attempts, last, coalesce(stated <= {_COUNT}, 0), error FROM series"
             " WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?) ORDER BY attempts, last"
         )
         with self._store.transaction() as database:
-            storing = {series for series, begun in [*self._storing] if abs(now - begun) < _HELD_S}
-            latest = now + self._longest_wait_s
-            times = (now - idle_s, now + idle_s, ATTEMPTS - 2, DENIED, ATTEMPTS, now, latest)
-            known = [
-                (*each, whole or (silent and not unread and each[0] not in storing), alone, denied)
-                for *each, whole, silent, alone, denied in rows(database, waiting, *times)
-            ]
-            coming = {study for _, study, _, _, complete, *_ in known if not complete}
-            coming -= {
-                study
-                for _, study, tried, last, complete, _, denied in known
-                if complete
-                and not (tried or denied)
-                and abs(now - last) >= min(_HELD * idle_s, idle_s + _HELD_S)
-            }
-            found = [
-                (uid, tried, study, alone)
-                for uid, study, tried, _, complete, alone, _ in known
-                if complete and (tried or study not in coming)
-            ]
-            if not found:
+            times = (ATTEMPTS, now, now + self._longest_wait_s)
+            waiting = [Waiting(*each) for each in rows(database, query, *times)]
+            storing = {series for series, begun in [*self._storing] if abs(now - begun) < HELD_S}
+            unheard = {each.uid for each in waiting} if unread else storing
+            own = together(waiting, now, idle_s, unheard)
+            if not own:
                 return None
-            first, attempts, study, alone = found[0]
-            own = [first] if alone else [uid for uid, _, *like in found if like == [study, alone]]
+            attempts, study = own[0].attempts, own[0].study
             members: dict[str, dict[str, Path]] = {}
             for each in own:
-                database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each,))
-                members[each] = self._files(database, each)
+                database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each.uid,))
+                members[each.uid] = self._files(database, each.uid)
             kept: dict[str, Path] = {}
             if attempts < ATTEMPTS - 1:
                 of_study = (
                     "SELECT uid FROM series WHERE study = ? AND done AND mapped ORDER BY last DESC LIMIT ?"
                 )
-                for (each,) in rows(database, of_study, study, _MOST_KEPT):
-                    kept |= self._files(database, each)
+                for (uid,) in rows(database, of_study, study, _MOST_KEPT):
+                    kept |= self._files(database, uid)
             database.execute(f"UPDATE series SET broken = 0 WHERE stated <= {_COUNT}")
             broken = rows(database, "SELECT uid FROM series WHERE study = ? AND broken", study)
         return StudyBatch(members, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken))

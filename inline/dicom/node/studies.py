@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from inline.dicom.node.received import ATTEMPTS
 from inline.dicom.node.spool import held_store, spool_database
 from inline.dicom.node.store import UNKNOWN, SpoolError, patient_of, rows
+from inline.dicom.node.waiting import ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inline.data.flags import Flag
 from inline.dicom.node.metrics import NodeMetrics
-from inline.dicom.node.received import ATTEMPTS
 from inline.dicom.node.store import DENIED, open_database
+from inline.dicom.node.waiting import ATTEMPTS
 from inline.serving.health import State, judge
 from inline.serving.supervision import monitored
 from inline.settings import MonitorSettings

@@ -40,7 +40,6 @@ from inline.dicom.node import store as store_module
 from inline.dicom.node.duplicate import may_replace
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import (
-    ATTEMPTS,
     ReceivedObjects,
     SpoolFullError,
     StudyBatch,
@@ -48,6 +47,7 @@ from inline.dicom.node.received import (
 )
 from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
+from inline.dicom.node.waiting import ATTEMPTS
 from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
 from inline.serving.logs import JsonFormatter

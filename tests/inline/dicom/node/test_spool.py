@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from inline.cli.commands import app
 from inline.dicom.node import received
-from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
+from inline.dicom.node.received import OtherImageError, Received, SpoolFullError
 from inline.dicom.node.sender import Sender
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import DENIED, SpoolError
+from inline.dicom.node.waiting import ATTEMPTS
 from inline.settings import DicomDestination, DicomSettings
 
 IDLE_S = 5.0
