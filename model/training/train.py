@@ -71,7 +71,8 @@ def begun(run: Path) -> Training:
     """Return the training that began in the folder of a run, to be resumed.
 
     Raises:
-        ValueError: the folder has no checkpoint or a damaged one, or does not state its settings.
+        ValueError: the folder has no checkpoint, or one that is damaged or cannot be read, or does not state
+            its settings.
     """
     last, file = _last(run), run / _SETTINGS
     if not last.exists():
@@ -116,6 +117,11 @@ def _named(value: Any) -> str:
 class _Checkpoint(ModelCheckpoint):
     """Checkpoint of a run whose folder may be moved: its files are found by their names in the folder."""
 
+    @property
+    def state_key(self) -> str:
+        """Key of Lightning's own class, as the checkpoints of runs already made have it."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best epoch of the run, or none where its file is gone or damaged."""
         folder = Path(str(self.dirpath))
@@ -124,7 +130,8 @@ class _Checkpoint(ModelCheckpoint):
             return str(folder / Path(path).name) if path else path
 
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        if not is_zipfile(here(state_dict["best_model_path"])):
+        best = here(state_dict["best_model_path"])
+        if not best or not _is_whole(Path(best)):
             return
         moved = {
             "dirpath": self.dirpath,
@@ -244,6 +251,8 @@ def train(training: Training) -> dict[str, float]:
     write_json(training.output / FILE, parts)
     try:
         trainer.fit(module, datamodule=images, **options)
+        if not best.best_model_path:  # a resumed run without an epoch of its own
+            raise ValueError(f"{folder / 'best.ckpt'} is gone or damaged; give more --epochs")
         # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
         kept = torch.load(best.best_model_path, weights_only=False)
         module.load_state_dict(kept["state_dict"])
@@ -308,14 +317,30 @@ def _how_to_go_on(run: Path) -> str:
 
 
 def _damage(run: Path) -> str:
-    """Return that the last checkpoint of a run was cut off, and what to do; empty where it is whole."""
+    """Return what is wrong with the last checkpoint of a run, and what to do; empty where it is whole."""
     last = _last(run)
-    if is_zipfile(last):  # as torch writes them: a ZIP file, whose directory is at its end
-        return ""
     best = last.with_name("best.ckpt")
-    if is_zipfile(best):
-        return f"{last} is damaged; copy {best} over it to go on after the best epoch with --resume"
+    try:
+        if _is_whole(last):
+            return ""
+        if _is_whole(best):
+            return f"{last} is damaged; copy {best} over it to go on after the best epoch with --resume"
+    except OSError as error:
+        return f"the checkpoints cannot be read: {error}"
     return f"{last} is damaged; delete {last.parent} to begin anew"
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Return whether a checkpoint is there and was not cut off.
+
+    Raises:
+        OSError: it is there, and cannot be read.
+    """
+    try:
+        with checkpoint.open("rb") as file:  # of a path, is_zipfile takes errors for damage
+            return is_zipfile(file)  # as torch writes them: a ZIP file, whose directory is at its end
+    except FileNotFoundError:
+        return False
 
 
 def _last(run: Path) -> Path:

@@ -1,6 +1,7 @@
 """Trainings end to end, on little."""
 
 import csv
+import io
 import json
 import re
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -127,6 +129,45 @@ def test_a_resumed_run_keeps_its_best_epoch(labelled_folder, tmp_path, small, mo
     assert kept["epoch"] == figures["validation_loss"]
     assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert checkpoint(run)["epoch"] == 3
+
+
+def test_a_run_that_lightnings_own_checkpoints_began_keeps_its_best_epoch(
+    labelled_folder, tmp_path, small, monkeypatch
+):
+    """Runs already made have the key of Lightning's class in their checkpoints."""
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "_Checkpoint", ModelCheckpoint)
+        train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small))
+    figures = train(Training(replace(TINY, epochs=3), tmp_path, labelled_folder, **small, resume=True))
+    assert figures["validation_loss"] == 0.0
+
+
+def test_a_run_that_ended_without_its_best_epoch_needs_more_epochs(labelled_folder, tmp_path, small):
+    train(Training(TINY, tmp_path, labelled_folder, **small))
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.unlink()
+    with pytest.raises(ValueError, match=re.escape(f"{best} is gone or damaged; give more --epochs")):
+        train(Training(TINY, tmp_path, labelled_folder, **small, resume=True))
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(labelled_folder, tmp_path, small, monkeypatch):
+    train(Training(TINY, tmp_path, labelled_folder, **small))
+    opened, denied = io.open, "last.ckpt"
+
+    def refusing(file, *more, **options):
+        if str(file).endswith(denied):
+            raise PermissionError(13, "Permission denied", str(file))
+        return opened(file, *more, **options)
+
+    monkeypatch.setattr("io.open", refusing)
+    monkeypatch.setattr("builtins.open", refusing)
+    with pytest.raises(ValueError, match=r"cannot be read: .*Permission denied.*last\.ckpt"):
+        begun(tmp_path)
+    denied = "best.ckpt"
+    longer = Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small, resume=True)
+    with pytest.raises(OutputError, match=r"Permission denied.*best\.ckpt"):
+        train(longer)
 
 
 def test_a_checkpoint_that_a_full_disk_cuts_off_leaves_the_earlier_one(
