@@ -74,8 +74,9 @@ class EcvSource:
 
     @property
     def described(self) -> str:
-        """Name of the quantity."""
-        return self.quantity
+        """Name of the quantity that there is: without haematocrit, the partition coefficient."""
+        alone = self.result.partition is not None and self.result.haematocrit is None
+        return "Partition coefficient" if alone else self.quantity
 
     @property
     def slice_index(self) -> int:
@@ -150,7 +151,6 @@ def ecv_map(source: EcvSource) -> Dataset:
     result, known = source.result, source.result.haematocrit is not None
     values = result.ecv if known else result.partition
     assert values is not None
-    named = "ECV" if known else "Partition coefficient"
     made = placed_map(
         "ECV map",
         source,
@@ -159,10 +159,10 @@ def ecv_map(source: EcvSource) -> Dataset:
         unit=concepts.UNITS["%"] if known else concepts.NO_UNIT,
         window=ECV_WINDOW if known else PARTITION_WINDOW,
         others=source.others,
-        title=f"{named} map",
+        title=f"{source.described} map",
     )
     made.CodingSchemeIdentificationSequence = [concepts.private_scheme()]
-    made.ContentDescription = f"{named}{' in %' if known else ''}, {source.states}"
+    made.ContentDescription = f"{source.described}{' in %' if known else ''}, {source.states}"
     return made
 
 
@@ -181,8 +181,7 @@ def ecv_capture(source: EcvSource, scale: int) -> Dataset:
     assert values is not None
     shown = ECV_WINDOW if known else PARTITION_WINDOW
     figure = draw(values, shown, result.contours, scale, review=Flag.REVIEW in result.flags)
-    name = "ECV" if known else "Partition coefficient"
-    return capture(figure, source, title=f"{name} contours (myostream)", kind="ECV capture")
+    return capture(figure, source, title=f"{source.described} contours (myostream)", kind="ECV capture")
 
 
 def ecv_report(sources: Sequence[EcvSource]) -> Dataset:

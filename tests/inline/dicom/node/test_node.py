@@ -1043,7 +1043,8 @@ def test_each_study_has_the_haematocrit_of_its_line(tmp_path, ring_engine, contr
         listed.write_text(listed.read_text() + line)
         objects = [dcmread(BytesIO(data)) for _, data in processor.process(batch(files)).objects]
         (map_,) = (each for each in objects if each.SeriesDescription.startswith(ECV_MAPS))
-        (report,) = (each for each in objects if each.SeriesDescription.startswith("ECV values"))
+        reports = ("ECV values", "Partition coefficient values")
+        (report,) = (each for each in objects if each.SeriesDescription.startswith(reports))
         return map_.SOPInstanceUID, flags_of(report)
 
     without, texts = made("")

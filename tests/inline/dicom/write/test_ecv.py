@@ -14,7 +14,7 @@ import pytest
 from inline.data.examination import EcvRegion, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
-from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
+from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
 from inline.dicom.write.objects import write_ecv, write_objects
 from inline.dicom.write.output import common
 from inline.emit.record import ecv_record
@@ -183,6 +183,22 @@ def source_of(result, slices):
         next(each for each in slices if each.result.identity == one) for one in (result.native, result.post)
     )
     return EcvSource(result, native, post)
+
+
+def test_a_series_of_captures_or_reports_has_one_description(slices):
+    found = [
+        made
+        for haematocrit in (None, phantom.HAEMATOCRIT)
+        for source in [source_of(examined(slices, EcvSettings(haematocrit=haematocrit))[0], slices)]
+        for made in (ecv_capture(source, 1), ecv_report([source]))
+    ]
+    assert [each.SeriesDescription for each in found] == [
+        "Partition coefficient contours (myostream)",
+        "Partition coefficient values (myostream)",
+        "ECV contours (myostream)",
+        "ECV values (myostream)",
+    ]
+    assert len({each.SeriesInstanceUID for each in found}) == 4
 
 
 def test_without_haematocrit_map_and_report_state_the_partition_coefficient(slices):
