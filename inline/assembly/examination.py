@@ -10,7 +10,7 @@ from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import Identities, MeasurementHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -29,6 +29,7 @@ class AcquiredExamination:
         unread: these files; empty where the source has one file alone.
         files: that the images of a slice were read from; empty where the source has one file alone.
         header: of the measurement, as far as the source states it.
+        identities: of the study, by all of its images.
         shared_study: its study UID is that of another patient too.
     """
 
@@ -41,6 +42,7 @@ class AcquiredExamination:
     unread: frozenset[Path] = frozenset()
     files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
     header: MeasurementHeader = field(default_factory=MeasurementHeader)
+    identities: Identities = field(default_factory=dict)
     shared_study: bool = False
 
 
@@ -67,7 +69,13 @@ def of_images(
         found = [_lacking(each, note) if each.identity is identity else each for each in found]
     account = assembler.account()
     return AcquiredExamination(
-        name, tuple(found), account.images, account.unused, tuple(notes), header=header
+        name,
+        tuple(found),
+        account.images,
+        account.unused,
+        tuple(notes),
+        header=header,
+        identities=header.identities,
     )
 
 

@@ -74,6 +74,7 @@ def cohort(
         raise CohortError(f"{output} holds the examinations; give another folder for the results")
     with _console.status("Looking for examinations"):
         found = discover(root, without=output)
+    of_images = {each.key: each for each in found.examinations}
     found = replace(found, examinations=with_lines(found.examinations, haematocrits))
     if not found.examinations and not found.problems:
         raise CohortError(
@@ -88,15 +89,20 @@ def cohort(
         left = [each for each in found.examinations if not store.done(each, provenance)]
         _show_found(found, len(left))
         start = time.monotonic()
-        failures: dict[str, str] = {}
+        outcomes: dict[str, TaskOutcome] = {}
         if left:
             try:
                 task = CohortTask(settings, provenance, output)
-                failures = _process(left, task, workers, scheduler, timeout_s)
+                plain = [of_images[each.key] for each in left]
+                outcomes = _process(plain, task, workers, scheduler, timeout_s)
             except KeyboardInterrupt:
                 _console.print("Interrupted. The same command goes on where this run ended.")
                 raise typer.Exit(INTERRUPTED) from None
-        summary = store.finish(found.examinations, provenance, found.problems, failures)
+        # A worker may have read another content of ecv.haematocrits.
+        sources = {key: each.source for key, each in outcomes.items() if each.source}
+        made = [replace(each, source=sources.get(each.key, each.source)) for each in found.examinations]
+        failures = {key: each.failure for key, each in outcomes.items() if each.failure}
+        summary = store.finish(made, provenance, found.problems, failures)
         _show_summary(summary, store, len(left), time.monotonic() - start)
         if summary.failures:
             raise typer.Exit(_INCOMPLETE)
@@ -114,8 +120,8 @@ def _settings(file: Path | None, engine: str | None) -> Settings:
 
 def _process(
     left: list[ExaminationPath], task: CohortTask, workers: int | None, scheduler: str, timeout_s: float
-) -> dict[str, str]:
-    """Process examinations; return why some are not complete, by key."""
+) -> dict[str, TaskOutcome]:
+    """Process examinations; return the outcomes by key."""
     from inline.cohort.cluster import connected, process_all
     from inline.cohort.worker import PipelinePlugin
     from inline.engine_selection import build_pipeline
@@ -133,16 +139,18 @@ def _process(
         )
         shown = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         with shown as progress:
-            bar, failures = progress.add_task("", total=len(left), bad=""), dict[str, str]()
+            bar, failed = progress.add_task("", total=len(left), bad=""), list[str]()
+            outcomes: dict[str, TaskOutcome] = {}
 
             def done(outcome: TaskOutcome) -> None:
+                outcomes[outcome.key] = outcome
                 if outcome.failure:
-                    failures[outcome.key] = outcome.failure
-                progress.update(bar, advance=1, bad=f"{len(failures)} failed" if failures else "")
+                    failed.append(outcome.key)
+                progress.update(bar, advance=1, bad=f"{len(failed)} failed" if failed else "")
 
             plugin = PipelinePlugin(task, partial(build_pipeline, task.settings, threads=1), timeout_s)
             process_all(client, left, plugin, done)
-    return failures
+    return outcomes
 
 
 def _show_found(found: Discovered, left: int) -> None:

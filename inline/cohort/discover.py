@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class ExaminationPath:
         source: SHA-256 of the names, sizes and modification times of its files, and of its haematocrit
             where the settings name a file of these (:mod:`inline.cohort.haematocrits`).
         files: number of them.
+        alone: no other examination has its name.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ExaminationPath:
     study: str
     source: str
     files: int
+    alone: bool = True
 
     @property
     def key(self) -> str:
@@ -101,6 +104,8 @@ def discover(root: Path, *, without: Path | None = None) -> Discovered:
             found.problems.append(unread(error, _text(file)))
     made = [_of_file(file, root) for file in found.files]
     made += [_of_study(study, files, root) for (study, _), files in found.studies.items()]
+    names = Counter(each.name for each in made)
+    made = [replace(each, alone=names[each.name] == 1) for each in made]
     made.sort(key=lambda each: (each.name, each.study))
     return Discovered(tuple(made), tuple(found.problems), found.others)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from inline.cohort.discover import ExaminationPath
 from inline.data.errors import CohortError
 from inline.examination.haematocrits import Haematocrits
-from inline.mrd.header import identity
+from inline.mrd.header import Identities, identity
 
 
 def with_lines(
@@ -22,18 +21,16 @@ def with_lines(
     line is its own, where the file has.
 
     Raises:
-        CohortError: several examinations have a name that has a line.
+        CohortError: an examination is not the only one with its name, which has a line.
     """
     if haematocrits is None:
         return tuple(examinations)
-    if haematocrits.columns == ("examination",):
-        names = Counter(each.name for each in examinations)
-        for name, number in names.items():
-            if number > 1 and haematocrits.key(_named(name)) in haematocrits.lines:
-                raise CohortError(
-                    f"{number} studies are in {name}, which has one line in ecv.haematocrits; name them by "
-                    "study_uid"
-                )
+    for each in examinations:
+        if not each.alone and _is_listed(each.name, haematocrits):
+            raise CohortError(
+                f"several studies are in {each.name}, which has one line in ecv.haematocrits; name them by "
+                "study_uid"
+            )
     return tuple(
         replace(
             each, source=hashlib.sha256(f"{each.source} {_stated(each, haematocrits)}".encode()).hexdigest()
@@ -42,14 +39,25 @@ def with_lines(
     )
 
 
+def _is_listed(name: str, haematocrits: Haematocrits) -> bool:
+    """Return whether the file has lines by a name, and nothing else in them tells patients apart."""
+    columns = haematocrits.columns
+    if "examination" not in columns or not {"study_uid", "accession_number", "patient_id"}.isdisjoint(
+        columns
+    ):
+        return False
+    place, own = columns.index("examination"), identity("examination", name)
+    return any(key[place] == own for key in haematocrits.lines)
+
+
 def _stated(examination: ExaminationPath, haematocrits: Haematocrits) -> str:
     """Return what the file states on an examination, or its digest where that is not known here."""
     if haematocrits.columns == ("examination",):
-        return repr(haematocrits.of(_named(examination.name)))
+        return repr(haematocrits.of(_stating("examination", examination.name)))
     if haematocrits.columns == ("study_uid",) and examination.study:
-        return repr(haematocrits.of({"study_uid": identity("study_uid", examination.study)}))
+        return repr(haematocrits.of(_stating("study_uid", examination.study)))
     return haematocrits.digest
 
 
-def _named(name: str) -> dict[str, bytes]:
-    return {"examination": identity("examination", name)}
+def _stating(name: str, text: str) -> Identities:
+    return {name: frozenset({identity(name, text)})}

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.cohort.discover import ExaminationPath, study_files
+from inline.cohort.haematocrits import with_lines
 from inline.cohort.provenance import CohortProvenance
 from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
 from inline.emit.record import Record
+from inline.examination.haematocrits import Haematocrits, checked_haematocrits
 from inline.offline.mrd import read_mrd
 from inline.offline.process import process_examinations
 from inline.pipeline import Pipeline
@@ -28,11 +30,13 @@ class TaskOutcome:
         key: of the examination.
         slices: number of results.
         failure: why the examination is not complete; empty for a complete one.
+        source: digest of its files and of its haematocrit, as the worker has used them; else empty.
     """
 
     key: str
     slices: int
     failure: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,18 @@ class CohortTask:
     def run(self, examination: ExaminationPath, pipeline: Pipeline) -> TaskOutcome:
         """Process an examination, write its file and return the outcome. Raises no ``Exception``.
 
-        The file depends on the images, the settings, the weights and the engine alone: it holds no times.
+        The file depends on the images, the settings, the weights, the engine and the haematocrit alone: it
+        holds no times.
+
+        Args:
+            examination: whose source is that of its images alone.
+            pipeline: of the worker.
         """
         try:
-            made = self._process(examination, pipeline)
+            # Read once: the file of the site may change at any time, and the source states what was used.
+            haematocrits = checked_haematocrits(self.settings.ecv.haematocrits, logged=False)
+            (examination,) = with_lines([examination], haematocrits)
+            made = self._process(examination, pipeline, haematocrits)
         except MyostreamError as error:
             made = document(examination, self.provenance, error=str(error))
         except Exception as error:  # one examination must not end the run
@@ -65,12 +77,14 @@ class CohortTask:
             Store(self.out).write(examination, made)
         except MyostreamError as error:
             failure = str(error)
-        return TaskOutcome(examination.key, len(made["slices"]), failure)
+        return TaskOutcome(examination.key, len(made["slices"]), failure, examination.source)
 
-    def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
+    def _process(
+        self, examination: ExaminationPath, pipeline: Pipeline, haematocrits: Haematocrits | None
+    ) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
         slices, ecv, notes, images, count = list[Record](), list[Record](), list[str](), 0, 0
-        for processed in process_examinations(parts, pipeline, self.settings, examination.name):
+        for processed in process_examinations(parts, pipeline, self.settings, examination.name, haematocrits):
             part, count = processed.examination, processed.number
             slices += (_of_part(count, each) for each in processed.records)
             ecv += (_of_part(count, each) for each in processed.ecv_records)

@@ -153,15 +153,15 @@ def read_header(file: Path) -> Dataset:
 def read_measurement(frame: Frame) -> MeasurementHeader:
     """Return what an image states of its whole examination; names of protocols are left to each series."""
     field: float | None = None
-    sex = system = date = time = accession = ""
+    sex = system = time = ""
+    patient_id, accession, date = frame.of_study
     # Of a damaged element pydicom raises many kinds, and what follows stays unknown. Errors of the file are
     # reported where its pixels are read.
     with suppress(Exception), quiet():
         header = FrameHeader.of(read_header(frame.file))
         field, sex = header.number("MagneticFieldStrength"), header.text("PatientSex")
         system = " ".join(filter(None, map(header.text, ("Manufacturer", "ManufacturerModelName"))))
-        date, time = header.text("StudyDate"), header.text("StudyTime")
-        accession = header.text("AccessionNumber")
+        time = header.text("StudyTime")
     return MeasurementHeader(
         study_uid=frame.study,
         frame_of_reference_uid=frame.reference,
@@ -171,7 +171,7 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
         # As the header of MRD states them: 2026-01-31, 10:00:00.
         study_date=_DATE.sub(r"\1-\2-\3", date),
         study_time=_TIME.sub(r"\1:\2:\3", time),
-        patient_id=identity("patient_id", frame.patient),
+        patient_id=identity("patient_id", patient_id),
         accession_number=identity("accession_number", accession),
     )
 

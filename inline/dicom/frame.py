@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,14 @@ _WIDER: Final = {
 magnitudes that a sender of MRD has wrapped; DICOM states the sign (PixelRepresentation)."""
 
 
+class OfStudy(NamedTuple):
+    """Statements of an image that identify its study, as it has them; each may be empty."""
+
+    patient_id: str
+    accession_number: str
+    study_date: str
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One image of a DICOM file, without its pixels.
@@ -94,6 +102,7 @@ class Frame:
         index: of the frame in the file, from 0.
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
+        of_study: what else identifies the study.
         reference: frame of reference UID, or empty; in an examination, that of its series.
         patient: patient ID; where it is a placeholder and the name is none, the name in one form.
         series: series instance UID, or empty.
@@ -126,6 +135,7 @@ class Frame:
     index: int
     instance: str
     study: str
+    of_study: OfStudy = field(repr=False)
     reference: str
     patient: str = field(repr=False)
     series: str
@@ -296,6 +306,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         index=index,
         instance=header.text("SOPInstanceUID"),
         study=header.text("StudyInstanceUID"),
+        of_study=OfStudy(*map(header.text, ("PatientID", "AccessionNumber", "StudyDate"))),
         reference=header.text("FrameOfReferenceUID"),
         patient=_patient(header),
         series=header.text("SeriesInstanceUID"),

@@ -26,6 +26,7 @@ from inline.dicom.frame import Frame
 from inline.dicom.missing import SliceAcquisition, lacking, shorter
 from inline.dicom.order import Counted, number_series, number_slices, on_one_day, with_counters
 from inline.elements.vendors import echo_times_note
+from inline.mrd.header import Identities, MeasurementHeader, StudyKey, identity, merged
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -54,6 +55,12 @@ class DicomFiles:
     _settings: AssemblySettings
     _broken: Collection[str]
     _alive: Callable[[], None] = field(repr=False)
+
+    def studies(self) -> set[StudyKey]:
+        """Return study UID and patient ID of all images."""
+        stated = {(each.study, each.of_study.patient_id) for each in self._frames}
+        made = (MeasurementHeader(study_uid=uid, patient_id=identity("patient_id", of)) for uid, of in stated)
+        return {each.study_key for each in made}
 
     def examinations(self) -> Iterator[AcquiredExamination]:
         """Yield the examinations, one at a time: the images of one study and patient in one frame of
@@ -197,7 +204,16 @@ def _assemble(
         unread=frozenset(read.problems),
         files={each.identity: tuple(read.at(each.identity).files) for each in series},
         header=header,
+        identities=_identities(frames),
     )
+
+
+def _identities(frames: Sequence[Frame]) -> Identities:
+    """Return the identities of a study by all of its images, which may state several accession numbers."""
+    stated = {("study_uid", frame.study) for frame in frames}
+    stated |= {each for frame in frames for each in frame.of_study._asdict().items()}
+    digests = ((name, identity(name, text)) for name, text in stated)
+    return merged(*({name: frozenset({each})} for name, each in digests if each))
 
 
 @dataclass(slots=True)

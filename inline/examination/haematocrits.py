@@ -3,8 +3,7 @@
 The file is CSV with a line of names: ``haematocrit``, and the columns that identify a study, all of which
 must agree with what its images state: ``study_uid``, ``accession_number``, or ``patient_id`` with
 ``study_date`` (a patient's haematocrit of another day is another value), and ``examination`` in a cohort.
-Identities are kept as keyed digests (:func:`inline.mrd.header.identity`), and no message quotes a cell but a
-haematocrit.
+Identities are kept as keyed digests (:func:`inline.mrd.header.identity`), and no message quotes a cell.
 """
 
 from __future__ import annotations
@@ -12,16 +11,17 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from inline.data.errors import ConfigurationError
-from inline.mrd.header import identity
-from model.relaxometry.ecv import check_haematocrit
+from inline.mrd.header import Identities, identity
+from model.relaxometry.ecv import HAEMATOCRIT, check_haematocrit
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +29,15 @@ _VALUE: Final = "haematocrit"
 _COLUMNS: Final = (_VALUE, "study_uid", "accession_number", "patient_id", "study_date", "examination")
 _SUFFICIENT: Final = ({"study_uid"}, {"accession_number"}, {"patient_id", "study_date"}, {"examination"})
 _MOST_LOGGED: Final = 10
-_FILE: Final = "The file of ecv.haematocrits"
+_MOST_BYTES: Final = 16 << 20
+_FILE: Final = "file of ecv.haematocrits"
 _NO_NUMBER: Final = (
-    "no number that one has; give a number with a decimal point and no sign of percent, such as 0.42 for 42 %"
-)
-_SHARED: Final = "its study UID came with several patients or frames of reference; add a column patient_id"
+    "its haematocrit is no number from {:g} to {:g}; give a fraction with a decimal point and no sign of "
+    "percent, such as 0.42 for 42 %"
+).format(*HAEMATOCRIT)
+_HALF_WRITTEN: Final = "it has no line end, so it may be half-written; end it with a line end"
+_OF_NONE: Final = "{}; it may be of this study, which has no other line"
+_SHARED: Final = "its study UID came with several patients; add a column patient_id"
 
 Key = tuple[bytes, ...]
 """Digests of the identity of a study, in the order of the columns."""
@@ -62,6 +66,11 @@ class _Line:
     value: float | None
     problem: str = ""
 
+    def refused(self, why: str = "{}") -> OfStudy:
+        """Return that the line cannot be used; ``why`` for its problem."""
+        note = f"Line {self.number} of the {_FILE} is not used: {why.format(self.problem)}."
+        return OfStudy(note=note, refused=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Haematocrits:
@@ -72,34 +81,38 @@ class Haematocrits:
         lines: by the identity of their study.
         problems: a sentence for each line that cannot be used.
         digest: SHA-256 of the file.
+        of_any: first line that cannot be used and may be of any study; None for none.
     """
 
     columns: tuple[str, ...]
     lines: Mapping[Key, _Line]
     problems: tuple[str, ...]
     digest: str
+    of_any: _Line | None = None
 
-    def key(self, identities: Mapping[str, bytes]) -> Key | None:
-        """Return the key of a study; None where it does not state all columns."""
-        found = tuple(identities[each] for each in self.columns if each in identities)
-        return found if len(found) == len(self.columns) else None
-
-    def of(self, identities: Mapping[str, bytes], *, shared: bool = False) -> OfStudy:
+    def of(self, identities: Identities, *, shared: bool = False) -> OfStudy:
         """Return what the file states on a study.
 
         Args:
-            identities: of the study (:attr:`inline.mrd.header.MeasurementHeader.identities`).
+            identities: of the study; its lines are those that agree with one of each column.
             shared: its study UID is that of another patient too.
         """
-        if (key := self.key(identities)) is None:
-            names = " and ".join(each for each in self.columns if each not in identities)
-            return OfStudy(note=f"{_FILE} has no line for this study: the images state no {names}.")
-        if (line := self.lines.get(key)) is None:
-            return OfStudy(note=f"{_FILE} has no line for this study.")
-        problem = _SHARED if shared and "patient_id" not in self.columns else line.problem
-        if problem:
-            return OfStudy(note=f"{_FILE} is not used, line {line.number}: {problem}.", refused=True)
-        return OfStudy(line.value)
+        if lacking := [each for each in self.columns if not identities.get(each)]:
+            return _without_line(f": the images state no {' and '.join(lacking)}")
+        keys = product(*(identities[each] for each in self.columns))
+        found = sorted(filter(None, map(self.lines.get, keys)), key=lambda each: each.number)
+        if not found:
+            return self.of_any.refused(_OF_NONE) if self.of_any else _without_line()
+        if shared and "patient_id" not in self.columns:
+            return found[0].refused(_SHARED)
+        line = found[0]
+        for each in found[1:]:
+            line = _with_earlier(each, line)
+        return line.refused() if line.problem else OfStudy(line.value)
+
+
+def _without_line(why: str = "") -> OfStudy:
+    return OfStudy(note=f"The {_FILE} has no line for this study{why}.")
 
 
 class HaematocritFile:
@@ -110,11 +123,11 @@ class HaematocritFile:
         self._file, self._logged = file, logged
         self._read: tuple[str, Haematocrits | str] | None = None
 
-    def of(self, identities: Mapping[str, bytes], *, shared: bool = False) -> OfStudy | None:
+    def of(self, identities: Identities, *, shared: bool = False) -> OfStudy | None:
         """Return what the file states now on a study, as :meth:`Haematocrits.of`; None without a file."""
         found = self._now()
         if isinstance(found, str):
-            return OfStudy(note=f"{_FILE} cannot be used: {found}.", refused=True)
+            return OfStudy(note=f"The {_FILE} cannot be used: {found}.", refused=True)
         return None if found is None else found.of(identities, shared=shared)
 
     def announce(self) -> None:
@@ -135,8 +148,8 @@ class HaematocritFile:
         return earlier[1]
 
 
-def checked_haematocrits(file: Path | None) -> Haematocrits | None:
-    """Return the content of a file as it is now; None without a file. Lines that cannot be used are logged.
+def checked_haematocrits(file: Path | None, *, logged: bool = True) -> Haematocrits | None:
+    """Return the content of a file as it is now; None without a file. ``logged``: lines that cannot be used.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -146,7 +159,8 @@ def checked_haematocrits(file: Path | None) -> Haematocrits | None:
     found = _parsed(_content(file))
     if isinstance(found, str):
         raise ConfigurationError(f"{file} (setting ecv.haematocrits) cannot be used: {found}")
-    _report(found)
+    if logged:
+        _report(found)
     return found
 
 
@@ -166,25 +180,28 @@ def read_haematocrits(content: bytes) -> Haematocrits:
     names = [each.lower() for each in _cells(heading, delimiter)]
     columns = tuple(each for each in names if each != _VALUE)
     _check_columns(names)
-    lines, problems = dict[Key, _Line](), list[str]()
+    lines, unusable, of_any = dict[Key, _Line](), set[_Line](), list[_Line]()
     for number, stated in enumerate(text, 2):
         if not stated.strip(f" \t\n{delimiter}"):
             continue
         cells = _cells(stated, delimiter)
         if len(cells) != len(names):
-            problems.append(f"line {number}: it has not {len(names)} cells")
+            of_any.append(_Line(number, None, f"it must have {len(names)} cells"))
             continue
         by_name = dict(zip(names, cells, strict=True))
         key = tuple(identity(each, by_name[each]) for each in columns)
-        line = _line(number, by_name[_VALUE], whole=stated.endswith("\n"))
         if b"" in key:
-            names_lacking = " and ".join(each for each, found in zip(columns, key, strict=True) if not found)
-            problems.append(f"line {number}: it states no {names_lacking}")
-        elif line is not None:
-            line = _with_earlier(line, lines.get(key))
-            lines[key] = line
-            problems += [f"line {number}: {line.problem}"] if line.problem else []
-    return Haematocrits(columns, lines, tuple(problems), sha256(content).hexdigest())
+            lacking = " and ".join(each for each, found in zip(columns, key, strict=True) if not found)
+            of_any.append(_Line(number, None, f"it states no {lacking}"))
+        elif not stated.endswith("\n"):  # its identity may be cut off too
+            lines[key] = _Line(number, None, _HALF_WRITTEN)
+            of_any.append(lines[key])
+        elif by_name[_VALUE]:  # else it is not known yet
+            lines[key] = line = _with_earlier(_line(number, by_name[_VALUE]), lines.get(key))
+            unusable |= {line} if line.problem else set()
+    problems = sorted(unusable.union(of_any), key=lambda each: each.number)
+    texts = tuple(f"line {each.number}: {each.problem}" for each in problems)
+    return Haematocrits(columns, lines, texts, sha256(content).hexdigest(), of_any[0] if of_any else None)
 
 
 def _check_columns(names: list[str]) -> None:
@@ -213,38 +230,33 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [each.strip() for each in cells]
 
 
-def _line(number: int, cell: str, *, whole: bool) -> _Line | None:
-    """Return a line by the cell of its haematocrit; None where that is empty, as not known yet."""
-    if not whole:
-        return _Line(number, None, "it has no line end, so it may be half-written; end it with a line end")
-    if not cell:
-        return None
+def _line(number: int, cell: str) -> _Line:
+    """Return a line by the cell of its haematocrit, which may be the number of a patient."""
     try:
-        value = float(cell)
+        return _Line(number, check_haematocrit(float(cell)))
     except ValueError:
-        value = math.inf
-    if abs(value) > 100.0:  # not quoted: it may be the number of a patient, in the wrong column
-        return _Line(number, None, f"its haematocrit is {_NO_NUMBER}")
-    try:
-        return _Line(number, check_haematocrit(value))
-    except ValueError as error:
-        return _Line(number, None, str(error))
+        return _Line(number, None, _NO_NUMBER)
 
 
 def _with_earlier(line: _Line, earlier: _Line | None) -> _Line:
-    """Return a line of a study that has an earlier one too: without a value where they differ."""
-    if earlier is None or line.problem or line == _Line(line.number, earlier.value):
+    """Return a line of a study with an earlier one: one that cannot be used where they differ."""
+    if earlier is None or line.problem or line.value == earlier.value:
         return line
-    problem = earlier.problem or f"line {earlier.number} states another haematocrit of its study"
-    return _Line(line.number, None, problem)
+    if earlier.problem:
+        return earlier
+    return _Line(line.number, None, f"line {earlier.number} states another haematocrit of its study")
 
 
 def _content(file: Path) -> bytes | str:
     """Return the bytes of a file, or why it cannot be read."""
     try:
-        return file.read_bytes()
+        if not S_ISREG(file.stat().st_mode):  # opening a pipe may wait for ever
+            return "it is no file"
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         return error.strerror or type(error).__name__
+    return content if len(content) <= _MOST_BYTES else f"it is larger than {_MOST_BYTES >> 20} MiB"
 
 
 def _parsed(content: bytes | str) -> Haematocrits | str:

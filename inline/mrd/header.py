@@ -6,8 +6,9 @@ import hashlib
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -31,6 +32,10 @@ _FIELDS_T: Final = 0.1, 20.0
 """Field strengths of scanners, tesla; one beyond is stated in another unit, as gauss, and is not used."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
+
+Identities = Mapping[str, frozenset[bytes]]
+"""Statements that identify a study, as :func:`identity` makes them, by its names. Images of one study may
+state several accession numbers."""
 
 
 class StudyKey(NamedTuple):
@@ -64,6 +69,12 @@ class StudyKey(NamedTuple):
         numbers, names = (self.patient, other.patient), (self.name, other.name)
         one, another = names if b"" in numbers else numbers
         return b"" not in (one, another) and one != another
+
+
+def shared_studies(keys: Iterable[StudyKey]) -> set[bytes]:
+    """Return the study UIDs, as digests, that several patients state."""
+    pairs = combinations({each._replace(frame=b"") for each in keys if each.study}, 2)
+    return {one.study for one, other in pairs if one.study == other.study and one.of_another_patient(other)}
 
 
 class ReconSpace(NamedTuple):
@@ -146,15 +157,21 @@ class MeasurementHeader:
         return StudyKey(study, frame, self.patient_id, self.patient_name)
 
     @property
-    def identities(self) -> dict[str, bytes]:
-        """Statements that identify the study, as :func:`identity` makes them, by its names."""
+    def identities(self) -> Identities:
+        """Statements that identify the study."""
         stated = {
             "study_uid": identity("study_uid", self.study_uid),
             "accession_number": self.accession_number,
             "patient_id": self.patient_id,
             "study_date": identity("study_date", self.study_date),
         }
-        return {name: value for name, value in stated.items() if value}
+        return {name: frozenset({value}) for name, value in stated.items() if value}
+
+
+def merged(*of_parts: Identities) -> Identities:
+    """Return the statements of all parts of a study."""
+    names = dict.fromkeys(name for each in of_parts for name in each)
+    return {name: frozenset().union(*(each.get(name, ()) for each in of_parts)) for name in names}
 
 
 def identifier(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.mrd.files import ImageFile
-from inline.mrd.header import MeasurementHeader, parse_header
+from inline.mrd.header import MeasurementHeader, StudyKey, parse_header
 from inline.settings import AssemblySettings
 
 MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
@@ -38,5 +38,18 @@ def read_mrd(file: Path, settings: AssemblySettings, group: str = "") -> Acquire
         MyostreamError: the file, its header or its images cannot be read.
     """
     with ImageFile(file, group) as opened:
-        header = parse_header(opened.header) if opened.header else MeasurementHeader()
-        return of_images(str(file), opened.images(), header, settings, opened.notes)
+        return of_images(str(file), opened.images(), _header(opened), settings, opened.notes)
+
+
+def read_study(file: Path, group: str = "") -> StudyKey:
+    """Return what the header of an ISMRMRD file states on its study.
+
+    Raises:
+        MyostreamError: the file or its header cannot be read.
+    """
+    with ImageFile(file, group) as opened:
+        return _header(opened).study_key
+
+
+def _header(opened: ImageFile) -> MeasurementHeader:
+    return parse_header(opened.header) if opened.header else MeasurementHeader()

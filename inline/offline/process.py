@@ -17,8 +17,8 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity
 from inline.emit.record import Record, ecv_in_order, ecv_record, file_names, in_order, slice_record
 from inline.examination.examine import examine
-from inline.examination.haematocrits import HaematocritFile
-from inline.mrd.header import StudyKey, identity
+from inline.examination.haematocrits import HaematocritFile, Haematocrits
+from inline.mrd.header import Identities, StudyKey, identity, merged
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
 from inline.settings import Settings
@@ -63,7 +63,11 @@ class Output(Protocol):
 
 
 def process_examinations(
-    examinations: Iterable[AcquiredExamination], pipeline: Pipeline, settings: Settings, name: str = ""
+    examinations: Iterable[AcquiredExamination],
+    pipeline: Pipeline,
+    settings: Settings,
+    name: str = "",
+    haematocrits: Haematocrits | None = None,
 ) -> Iterator[Processed]:
     """Yield the results of each examination.
 
@@ -76,9 +80,12 @@ def process_examinations(
         pipeline: of these settings.
         settings: of ECV and regions.
         name: of the examination in a cohort, for its haematocrit; else empty.
+        haematocrits: of the site; None to read the file of the settings anew for each examination.
     """
-    haematocrits = HaematocritFile(settings.ecv.haematocrits, logged=False)  # the command has checked it
-    identities = in_cohort = {"examination": identity("examination", name)} if name else {}
+    # The command has checked the file.
+    listed = haematocrits or HaematocritFile(settings.ecv.haematocrits, logged=False)
+    in_cohort: Identities = {"examination": frozenset({identity("examination", name)})} if name else {}
+    identities = in_cohort
     studies: set[StudyKey | None] = set()
     earlier: list[SliceResult] = []
     first = 1
@@ -94,8 +101,8 @@ def process_examinations(
         if not fits_all(study, studies):
             studies, earlier, first, identities = set(), [], number, in_cohort
         studies.add(study)
-        identities = {**identities, **examination.header.identities}
-        of_study = haematocrits.of(identities, shared=examination.shared_study)
+        identities = merged(identities, examination.identities)
+        of_study = listed.of(identities, shared=examination.shared_study)
         examined = examine(
             results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier, of_study=of_study
         )

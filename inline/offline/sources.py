@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +16,10 @@ from inline.data.errors import MyostreamError, SourceError
 from inline.data.folders import unread
 from inline.dicom.find import begins_as_dicom, holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
+from inline.mrd.header import shared_studies
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
-from inline.offline.mrd import is_mrd, read_mrd
+from inline.offline.mrd import is_mrd, read_mrd, read_study
 from inline.settings import AssemblySettings
 from model.nifti import is_nifti
 
@@ -72,15 +74,29 @@ class Sources:
         return self._examinations(opened, series, files)
 
     def _examinations(
-        self, opened: DicomFiles | None, series: Iterable[tuple[Path, ...]], files: Iterable[Path]
+        self, opened: DicomFiles | None, series: Iterable[tuple[Path, ...]], files: Collection[Path]
     ) -> Iterator[AcquiredExamination]:
+        shared = self._shared(opened, [each for each in files if not is_array(each)])
+
+        def marked(found: AcquiredExamination) -> AcquiredExamination:
+            several = found.shared_study or found.header.study_key.study in shared
+            return replace(found, shared_study=several)
+
         for examination in opened.examinations() if opened is not None else ():
             self.problems += examination.problems
-            yield examination
+            yield marked(examination)
         for each in series:
             yield from self._tried(partial(nifti.read_nifti, each, self.settings))
         for file in files:
-            yield from self._tried(partial(self._read, file))
+            yield from map(marked, self._tried(partial(self._read, file)))
+
+    def _shared(self, opened: DicomFiles | None, mrd: Collection[Path]) -> set[bytes]:
+        """Return the study UIDs of several patients in all files, by their digests."""
+        studies = set() if opened is None else opened.studies()
+        for file in mrd if studies or len(mrd) > 1 else ():
+            with suppress(MyostreamError):  # reported where its images are read
+                studies.add(read_study(file, self.group))
+        return shared_studies(studies)
 
     def _read(self, file: Path) -> AcquiredExamination:
         if is_array(file):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -19,6 +18,7 @@ from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import failed, missed_budget, without_partner
 from inline.examination.haematocrits import HaematocritFile
 from inline.examination.pairing import Pair, find_pair
+from inline.mrd.header import Identities, merged
 from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
 from inline.serving.studies import Study
@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _BESIDE: Final = 16 << 10
 """Bytes of a slice beside its pixels: contours, regions, texts."""
+_STEP: Final = 1.001e-3
+"""Step of the haematocrit on a console, 0.1 %, and errors of rounding."""
 _DROPPED: Final = (
     "{} T1 slices of this examination were dropped by the memory limit (setting server.memory_bytes)."
 )
@@ -36,6 +38,10 @@ _DROPPED: Final = (
 _CONTRADICTORY: Final = (
     "The connections of both slices state different haematocrits, {:g} and {:g}, so none is used: send both "
     "series again with the right one."
+)
+_NOT_OF_FILE: Final = (
+    "The haematocrit {:g} of the client is used, but the file of ecv.haematocrits states {:g} for this "
+    "study; check that it is not that of the previous patient."
 )
 
 
@@ -48,7 +54,7 @@ class _Kept:
     place: SlicePlace
     haematocrit: float | None
     stated: bool
-    identities: Mapping[str, bytes]
+    identities: Identities
     paired: bool = False
 
     def completes(self, other: _Kept) -> bool:
@@ -88,13 +94,13 @@ class KeptSlices:
         pipeline: Pipeline,
         *,
         haematocrit_stated: bool,
-        identities: Mapping[str, bytes] | None = None,
+        identities: Identities | None = None,
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
         The haematocrit is that which the connection of either slice states for its patient, or else that of
         the site's file, or else that of the settings. Where one connection refused its own, the other states
-        none and the file has none, there is none.
+        none and the file has none, there is none. A note states where the file contradicts the connection.
 
         A slice that missed its budget is kept unfinished, for the error of a partner. Its result takes
         its place.
@@ -169,20 +175,23 @@ class KeptSlices:
         of_patient = sorted(
             {each.haematocrit for each in slices if each.stated and each.haematocrit is not None}
         )
-        of_study = None
+        identities = merged(*(each.identities for each in slices))
+        of_study = listed = self._haematocrits.of(identities, shared=study.shared)
         contradictory = len(of_patient) > 1
         if contradictory:
-            haematocrit = None
+            haematocrit = of_study = None
         elif of_patient:
-            (haematocrit,) = of_patient
+            haematocrit, of_study = of_patient[0], None
         else:
             haematocrit = given.pop() if len(given) == 1 else None
-            identities = {**slices[0].identities, **slices[1].identities}
-            of_study = self._haematocrits.of(identities, shared=bool(study.notice))
         update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
         found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges, of_study)
-        if contradictory and not found.error:
+        if found.error:
+            return found
+        if contradictory:
             return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
+        if of_patient and listed and listed.value and abs(of_patient[0] - listed.value) > _STEP:
+            return replace(found, notes=(*found.notes, _NOT_OF_FILE.format(of_patient[0], listed.value)))
         return found
 
     def _shrink(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -25,7 +25,7 @@ from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.record import ecv_region_record, printed
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import Identities, MeasurementHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
@@ -294,7 +294,7 @@ class Slices:
         submitted: _Slice,
         result: SliceResult,
         settings: Settings,
-        identities: Mapping[str, bytes],
+        identities: Identities,
         *,
         stated: bool,
     ) -> EcvResult | None:

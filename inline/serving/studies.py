@@ -54,11 +54,13 @@ class Study:
         number: of the study among those with slices in this process; 0 before its first slice.
         notice: reason why it has not the slices of another one with its study UID, as a text for its
             connections; empty for none.
+        shared: its study UID came with another patientID or patientName too.
     """
 
     def __init__(self, notice: str = "") -> None:
         """Begin without slices."""
         self.notice = notice
+        self.shared = False
         self.number = 0
         self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
@@ -111,10 +113,18 @@ class Studies:
                 key = StudyKey(*(own or new for own, new in zip(fitting[0], key, strict=True)))
             else:
                 kept = _Kept(Study(_notice(key, fitting, self._kept)), now, joined=not fitting)
+            self._mark_shared(key, kept.study)
             self._kept[key] = replace(kept, since=now)
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
             return kept.study
+
+    def _mark_shared(self, key: StudyKey, study: Study) -> None:
+        """Mark all studies of a study UID where it came with several patients."""
+        others = {each: kept.study for each, kept in self._kept.items() if each.study == key.study != b""}
+        if any(each.of_another_patient(key) or other.shared for each, other in others.items()):
+            for one in (study, *others.values()):
+                one.shared = True
 
 
 def _notice(key: StudyKey, fitting: Collection[StudyKey], known: Iterable[StudyKey]) -> str:

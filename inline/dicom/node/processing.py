@@ -140,7 +140,7 @@ class Processor:
     ) -> list[EcvResult]:
         """Return the pairs that a new slice is part of. A slice without a partner may still get one."""
         settings = self._settings
-        of_study = self._haematocrits.of(examination.header.identities, shared=examination.shared_study)
+        of_study = self._haematocrits.of(examination.identities, shared=examination.shared_study)
         found = examine(results, settings.ecv, settings.regions, self._pipeline.ranges, of_study=of_study).ecv
         return [
             _with_origin(each)

@@ -289,6 +289,29 @@ def test_each_study_has_the_haematocrit_of_its_line_unless_the_option_states_one
         assert why in " ".join(made.stderr.split())
 
 
+def test_files_of_two_patients_under_one_study_uid_have_no_line(tmp_path):
+    files = [tmp_path / f"{patient}.h5" for patient in ("A", "B", "none")]
+    for file, patient in zip(files, ("A17", "B22", ""), strict=True):
+        header = (
+            f"<ismrmrdHeader><subjectInformation><patientID>{patient}</patientID></subjectInformation>"
+            "<studyInformation><studyInstanceUID>1.2.3</studyInstanceUID></studyInformation></ismrmrdHeader>"
+        )
+        write_images(file, header, phantom.native_and_post(1, 1))
+    (tmp_path / "site.toml").write_text('[ecv]\nhaematocrits = "h.csv"\n')
+    (tmp_path / "h.csv").write_text("study_uid,haematocrit\n1.2.3,0.42\n")
+
+    def found(*files):
+        made = run(*files, "-o", tmp_path / "out", "--settings", tmp_path / "site.toml")
+        assert made.exit_code == 0, made.output
+        values = [
+            ecv_files(tmp_path / "out" / f"{number:03}").values() for number in range(1, len(files) + 1)
+        ]
+        return [each["haematocrit"] for ecv in values for each in ecv]
+
+    assert set(found(*files)) == {None}
+    assert found(files[0], files[2])[0] == 0.42
+
+
 @pytest.mark.parametrize(
     ("patients", "frames", "one"),
     [

@@ -267,7 +267,7 @@ def test_an_examination_has_the_haematocrit_of_its_line_and_is_made_anew_with_it
 
     for line in (f"{identity},0.42\n", ""):
         assert not store.done(found(), task.provenance)
-        assert task.run(found(), Pipeline(RingEngine())).failure == ""
+        assert task.run(discover(root).examinations[0], Pipeline(RingEngine())).failure == ""
         assert store.done(found(), task.provenance)
         (ecv,) = store.read(found())["ecv"]
         values.append((ecv["haematocrit"], ecv["haematocrit_source"]))
@@ -279,12 +279,54 @@ def test_an_examination_has_the_haematocrit_of_its_line_and_is_made_anew_with_it
     assert store.done(found(), task.provenance) == (names == "examination")
 
 
-def test_a_name_of_several_studies_has_no_line():
+def test_the_source_of_a_result_is_the_content_of_the_file_that_it_was_made_with(tmp_path, task):
+    root, listed = tmp_path / "root", tmp_path / "h.csv"
+    root.mkdir()
+    header = (
+        "<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.3</studyInstanceUID></studyInformation>"
+        "</ismrmrdHeader>"
+    )
+    write_images(root / "both.h5", header, phantom.native_and_post(1, 1))
+    settings = task.settings.model_copy(
+        update={"ecv": task.settings.ecv.model_copy(update={"haematocrits": listed})}
+    )
+    task = dataclasses.replace(task, settings=settings, provenance=CohortProvenance.of(settings))
+    store, (images,) = Store(task.out), discover(root).examinations
+    store.begin(root, task.provenance, settings)
+
+    def made(content):
+        listed.write_text(content) if content else listed.unlink()
+        return task.run(images, Pipeline(RingEngine()))
+
+    def done(content):
+        listed.write_text(content)
+        return store.done(with_lines([images], checked_haematocrits(listed))[0], task.provenance)
+
+    low, high = (f"study_uid,haematocrit\n1.2.3,{value}\n" for value in (0.3, 0.5))
+    assert done(low) is False
+    outcome = made(high)  # the file changes between the beginning of the run and the task
+    assert (outcome.failure, done(low), done(high)) == ("", False, True)
+    (stored,) = store.read(images)["ecv"]
+    assert stored["haematocrit"] == 0.5
+    summary = store.finish([dataclasses.replace(images, source=outcome.source)], task.provenance)
+    assert (summary.failures, summary.ecv) == ((), 1)
+    outcome = made("")
+    assert "cannot be used: No such file" in outcome.failure
+    assert (done(low), done(high)) == (False, False)
+
+
+def test_a_name_of_several_studies_has_no_line(tmp_path):
+    of_study = [ExaminationPath("site", None, (), each, "", 1, alone=False) for each in ("1.2.3", "1.2.4")]
+    for names, cells in (("examination", "site"), ("study_date,examination", "20260131,site")):
+        table = read_haematocrits(f"{names},haematocrit\n{cells},0.42\n".encode())
+        for some in (of_study, of_study[:1]):
+            with pytest.raises(CohortError, match="several studies are in site"):
+                with_lines(some, table)
     table = read_haematocrits(b"examination,haematocrit\nsite,0.42\n")
-    of_study = [ExaminationPath("site", None, (), each, "", 1) for each in ("1.2.3", "1.2.4")]
-    with pytest.raises(CohortError, match="2 studies are in site"):
-        with_lines(of_study, table)
-    one, other = with_lines([of_study[0], dataclasses.replace(of_study[1], name="elsewhere")], table)
+    one, other = with_lines(
+        [dataclasses.replace(of_study[0], alone=True), dataclasses.replace(of_study[1], name="elsewhere")],
+        table,
+    )
     assert one.source != other.source
 
 

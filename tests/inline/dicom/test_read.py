@@ -33,6 +33,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.find import find, read_header
 from inline.dicom.missing import SliceAcquisition, shorter
 from inline.dicom.read import open_dicom
+from inline.mrd.header import identity
 from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
@@ -1536,9 +1537,25 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
     examinations = list(open_dicom([tmp_path]).examinations())
     assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
     assert all(each.shared_study for each in examinations)
-    assert len({each.header.identities["patient_id"] for each in examinations}) == 2
+    assert len({each.identities["patient_id"] for each in examinations}) == 2
     (one,) = open_dicom(files[:8]).examinations()
     assert not one.shared_study
+
+
+def test_a_study_is_identified_by_all_of_its_images_and_by_no_name(tmp_path, images):
+    files = writer.classic(tmp_path, of_slice(images), "siemens")
+    for number, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName, data.StudyDate = "", "4711", "20260131"
+        data.AccessionNumber = ("", "A1", "A2")[number % 3]
+        data.save_as(file)
+    (one,) = open_dicom(files).examinations()
+    assert one.identities == {
+        "study_uid": frozenset({identity("study_uid", str(data.StudyInstanceUID))}),
+        "study_date": frozenset({identity("study_date", "2026-01-31")}),
+        "accession_number": frozenset(identity("accession_number", each) for each in ("A1", "A2")),
+    }
+    assert "patient_id" not in one.header.identities
 
 
 @pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from inline.data.flags import Flag
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.haematocrits import HaematocritFile, OfStudy, checked_haematocrits, read_haematocrits
 from inline.examination.pairing import Pair
-from inline.mrd.header import MeasurementHeader, identity, parse_header
+from inline.mrd.header import MeasurementHeader, identity, merged, parse_header
 from inline.settings import EcvSettings
 from tests.inline.examination.phantom import NO_RANGES, REGIONS, t1_slice
 
@@ -116,25 +118,91 @@ def test_images_that_state_no_identity_have_no_line():
 @pytest.mark.parametrize(
     ("lines", "note"),
     [
-        ("1.2.3,42\n", "line 2: the haematocrit is a fraction from 0.2 to 0.65, not 42; give 0.42 for 42 %"),
-        ("9.9,0.4\n\n1.2.3,0.7\n", "line 4: the haematocrit is a fraction"),
-        ("1.2.3,nan\n", "line 2: the haematocrit is a fraction"),
         (
-            '1.2.3,"0,42"\n',
-            "line 2: its haematocrit is no number that one has; give a number with a decimal point",
+            "1.2.3,42\n",
+            "2: its haematocrit is no number from 0.2 to 0.65; give a fraction with a decimal point",
         ),
-        ("1.2.3,4711\n", "line 2: its haematocrit is no number"),  # of a patient, in the wrong column
-        ("1.2.3,42 %\n", "line 2: its haematocrit is no number"),
-        ("1.2.3,0.42\n1.2.3,0.40\n", "line 3: line 2 states another haematocrit of its study"),
-        ("1.2.3,42\n1.2.3,0.42\n", "line 3: the haematocrit is a fraction"),
-        ("1.2.3,0.42\n1.2.3,0.4", "line 3: it has no line end"),
+        ("9.9,0.4\n\n1.2.3,0.7\n", "4: its haematocrit is no number"),
+        ("1.2.3,nan\n", "2: its haematocrit is no number"),
+        ('1.2.3,"0,42"\n', "2: its haematocrit is no number"),
+        ("1.2.3,42 %\n", "2: its haematocrit is no number"),
+        ("1.2.3,0.42\n1.2.3,0.40\n", "3: line 2 states another haematocrit of its study"),
+        ("1.2.3,42\n1.2.3,0.42\n", "2: its haematocrit is no number"),
+        ("1.2.3,0.42\n1.2.3,0.4", "3: it has no line end"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_and_takes_the_value_of_its_study_alone(lines, note):
     found = of(f"study_uid,haematocrit\n{lines}")
     assert (found.value, found.refused) == (None, True)
-    assert found.note.startswith(f"The file of ecv.haematocrits is not used, {note}")
+    number, _, why = note.partition(": ")
+    assert found.note.startswith(f"Line {number} of the file of ecv.haematocrits is not used: {why}")
     assert of(f"study_uid,haematocrit\n9.8,0.5\n{lines}", study("9.8")).value == 0.5
+
+
+@pytest.mark.parametrize("cell", ["17", "4711"])
+def test_a_number_of_a_patient_in_the_wrong_column_is_not_quoted(cell):
+    (problem,) = read_haematocrits(f"study_uid,haematocrit\n1.2.3,{cell}\n".encode()).problems
+    assert cell not in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (
+            "1.2.3,0,42\n",
+            "Line 2 of the file of ecv.haematocrits is not used: it must have 2 cells; it may be of",
+        ),
+        ("9.8,0.5\n1.2.3,0.42,\n", "Line 3"),
+        ("1.2.3;0.42\n", "Line 2"),
+        (
+            "1.2. 3,0.42\n",
+            "Line 2 of the file of ecv.haematocrits is not used: it states no study_uid; it may be",
+        ),
+        ("9.8,0.5\n1.2", "Line 3"),
+    ],
+)
+def test_a_line_that_may_be_of_any_study_leaves_none_to_the_haematocrit_of_all_patients(lines, why):
+    found = of(f"study_uid,haematocrit\n{lines}")
+    assert (found.value, found.refused) == (None, True)
+    assert found.note.startswith(why)
+    assert of(f"study_uid,haematocrit\n9.7,0.4\n{lines}", study("9.7")).value == 0.4
+
+
+def test_a_half_written_line_may_be_of_a_study_whose_identity_is_cut_off():
+    assert of("haematocrit,study_uid\n0.42,1.2.3", study("1.2.34")).refused
+
+
+@pytest.mark.parametrize(
+    ("lines", "value", "refused"),
+    [
+        ("A1,0.3\nA2,0.5\n", None, True),
+        ("A1,0.3\nA2,0.3\n", 0.3, False),
+        ("A2,0.5\n", 0.5, False),
+        ("A1,3\nA2,0.5\n", None, True),
+        ("A3,0.5\n", None, False),
+    ],
+)
+def test_a_study_of_several_accession_numbers_has_the_value_that_all_of_its_lines_state(
+    lines, value, refused
+):
+    stated = merged(
+        *({"accession_number": frozenset({identity("accession_number", each)})} for each in ("A1", "A2"))
+    )
+    found = of(f"accession_number,haematocrit\n{lines}", stated)
+    assert (found.value, found.refused) == (value, refused)
+
+
+def test_a_pipe_and_a_file_of_any_size_are_not_read(tmp_path):
+    pipe, large = tmp_path / "pipe.csv", tmp_path / "large.csv"
+    os.mkfifo(pipe)
+    large.write_bytes(b"study_uid,haematocrit\n" + bytes(16 << 20))
+    for file, why in (
+        (pipe, "it is no file"),
+        (tmp_path, "it is no file"),
+        (Path("/dev/zero"), "it is no file"),
+        (large, "it is larger than 16 MiB"),
+    ):
+        assert HaematocritFile(file).of(STUDY).note == f"The file of ecv.haematocrits cannot be used: {why}."
 
 
 @pytest.mark.parametrize("line", ["1.2.3\n", "1.2.3,0.42,0.43\n", '"1.2.3,0.42\n', "P-17,0.42\n", ",0.42\n"])

@@ -14,7 +14,7 @@ from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity, SlicePlace
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.examination.haematocrits import HaematocritFile
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import MeasurementHeader, identity
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
@@ -119,31 +119,70 @@ def test_the_file_has_the_haematocrit_of_each_study_unless_the_client_states_one
     assert found == [(0.3, "given"), (0.42, "file"), (None, None), (0.4, "given")]
     assert "The file of ecv.haematocrits has no line for this study." in unlisted["notes"]
     assert of_line["regions"][0]["median"] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
-    assert any("line 4: the haematocrit is a fraction" in each for each in broken["notes"])
-    assert not any("ecv.haematocrits" in each for each in (*of_line["notes"], *stated["notes"]))
+    assert any("Line 4" in each and "its haematocrit is no number" in each for each in broken["notes"])
+    assert not any("ecv.haematocrits" in each for each in of_line["notes"])
+    assert any("0.4 of the client is used, but the file" in each for each in stated["notes"])
 
 
-def test_a_study_uid_that_came_with_another_patient_has_no_line(tmp_path, ring_engine):
-    (tmp_path / "h.csv").write_text("study_uid,haematocrit\n1.2.3,0.42\n")
+def ecv_by_file(tmp_path, engine, headers, content, settings=None, *, stated=False):
+    """Notes and haematocrit of the ECV of native and post-contrast slices with some headers, in turn."""
+    (tmp_path / "h.csv").write_text(content)
     kept, studies = KeptSlices(1 << 30, HaematocritFile(tmp_path / "h.csv")), Studies()
-    headers = [MeasurementHeader(study_uid="1.2.3", patient_id=each) for each in (b"A", b"B")]
-    pipeline, values = Pipeline(ring_engine), []
-    for header in headers:
-        study = studies.of(header)
-        for post in (False, True):
-            place = SlicePlace(SeriesIdentity(1 + post, 0), "T1", 1, None, session="one")
+    pipeline, made = Pipeline(engine), []
+    for number, pair in enumerate(headers):
+        for post, header in zip((False, True), pair, strict=True):
+            place = SlicePlace(SeriesIdentity(1 + post, 0), "T1", 1, None, session=str(number))
             found = kept.add(
-                study,
+                studies.of(header),
                 t1_slice(post=post),
                 place,
-                Settings(),
+                settings or Settings(),
                 pipeline,
-                haematocrit_stated=False,
+                haematocrit_stated=stated,
                 identities=header.identities,
             )
-        values.append(found.haematocrit and found.haematocrit.value)
-    assert values == [0.42, None]
-    assert any("with several patients" in note for note in found.notes)
+        made.append((found.haematocrit and found.haematocrit.value, found.notes))
+    return made
+
+
+@pytest.mark.parametrize("frames", [("", ""), ("1.2.4", "1.2.5")], ids=["no frame", "other frames"])
+def test_a_study_uid_that_came_with_another_patient_has_no_line(tmp_path, ring_engine, frames):
+    one, other = (
+        MeasurementHeader(study_uid="1.2.3", frame_of_reference_uid=frame, patient_id=patient)
+        for frame, patient in zip(frames, (b"A", b"B"), strict=True)
+    )
+    headers = [(one, one), (other, other), (one, one)]
+    made = ecv_by_file(tmp_path, ring_engine, headers, "study_uid,haematocrit\n1.2.3,0.42\n")
+    assert [haematocrit for haematocrit, _ in made] == [0.42, None, None]
+    assert all(any("with several patients" in note for note in notes) for _, notes in made[1:])
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [("A1,0.3\nA2,0.5\n", None), ("A1,0.3\n", 0.3), ("A2,0.5\n", 0.5), ("A1,0.3\nA2,0.3\n", 0.3)],
+)
+@pytest.mark.parametrize("order", [("A1", "A2"), ("A2", "A1")])
+def test_series_of_one_study_with_two_accession_numbers_have_one_haematocrit_or_none(
+    tmp_path, ring_engine, lines, value, order
+):
+    pair = [
+        MeasurementHeader(study_uid="1.2.3", accession_number=identity("accession_number", each))
+        for each in order
+    ]
+    ((found, _),) = ecv_by_file(tmp_path, ring_engine, [pair], f"accession_number,haematocrit\n{lines}")
+    assert found == value
+
+
+@pytest.mark.parametrize(("listed", "contradicts"), [(0.32, True), (0.4996, False), (0.7, False)])
+def test_a_number_of_the_client_that_contradicts_the_file_is_used_with_a_note(
+    tmp_path, ring_engine, listed, contradicts
+):
+    header, settings = MeasurementHeader(study_uid="1.2.3"), Settings(ecv={"haematocrit": 0.5})
+    content = f"study_uid,haematocrit\n1.2.3,{listed}\n"
+    ((found, notes),) = ecv_by_file(tmp_path, ring_engine, [(header, header)], content, settings, stated=True)
+    assert found == 0.5
+    assert any("0.5" in note and "0.32" in note for note in notes) == contradicts
+    assert any("ecv.haematocrits" in note for note in notes) == contradicts
 
 
 @pytest.mark.parametrize("along", [(0.0, 40.0, 80.0), (0.0, 20.0, 40.0)])
