@@ -27,8 +27,11 @@ _OTHER: Final = (
     "{} is no DICOM (DICM at byte 128), MRD, NIfTI (.nii, .nii.gz), npz, npy or BART file; save arrays of "
     "MATLAB and others as npz (docs/dicom.md)"
 )
-_ARCHIVES: Final = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0", b"Rar!\x1a\7")
-"""First bytes of zip, gzip, 7z, bzip2, xz and RAR; tar has a mark of its own."""
+_ZIP: Final = b"PK\3\4"
+_ZIP_NAME: Final = 30
+"""Place of the name of the first file in a zip file; the length of the name is two bytes at 26."""
+_ARCHIVES: Final = (b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0", b"Rar!\x1a\7")
+"""First bytes of gzip, 7z, bzip2, xz and RAR; tar has a mark of its own."""
 _TAR: Final = (257, b"ustar")
 
 
@@ -151,7 +154,7 @@ class Sources:
                 dicom.append(path)
             elif _is_archive(path):
                 self.problems.append(
-                    f"{path} is an archive; unpack it (unzip, tar, 7z), and give the folder of its files"
+                    f"{path} is an archive; unpack it (unzip, tar, 7z), and give its content"
                 )
             else:
                 self.problems.append(_OTHER.format(path))
@@ -167,8 +170,11 @@ def _may_be_dicom(file: Path) -> bool:
 
 
 def _is_archive(file: Path) -> bool:
-    """Return whether a file begins as an archive or a compressed file does."""
+    """Return whether a file begins as an archive or compressed file does; xlsx and npz are zip files too."""
     place, mark = _TAR
     with file.open("rb") as opened:
         head = opened.read(place + len(mark))
+    if head.startswith(_ZIP):
+        first = head[_ZIP_NAME : _ZIP_NAME + int.from_bytes(head[26:28], "little")]
+        return file.suffix.lower() in ("", ".zip") and not first.endswith(b".npy")
     return head.startswith(_ARCHIVES) or head.endswith(mark)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -935,4 +936,15 @@ def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
     found, sources = read(file)
     assert found == []
     (problem,) = sources.problems
-    assert problem == f"{file} is an archive; unpack it (unzip, tar, 7z), and give the folder of its files"
+    assert problem == f"{file} is an archive; unpack it (unzip, tar, 7z), and give its content"
+
+
+def test_a_spreadsheet_and_an_npz_of_another_name_are_no_archives(tmp_path):
+    (array, sheet) = files = tmp_path / "array", tmp_path / "sheet.xlsx"
+    with array.open("wb") as opened:
+        np.savez(opened, image=np.zeros((8, 4, 4)))
+    with zipfile.ZipFile(sheet, "w") as opened:
+        opened.writestr("[Content_Types].xml", "<Types/>")
+    for file in files:
+        _, sources = read(file)
+        assert "save arrays of MATLAB and others as npz" in sources.problems[0]
