@@ -33,7 +33,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.find import find, read_header
 from inline.dicom.missing import SliceAcquisition, shorter
 from inline.dicom.read import open_dicom
-from inline.mrd.header import identity
+from inline.mrd.header import identity, shared_studies
 from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
@@ -1538,6 +1538,8 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
     assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
     assert all(each.shared_study for each in examinations)
     assert len({each.identities["patient_id"] for each in examinations}) == 2
+    assert len(shared_studies(open_dicom([tmp_path]).studies())) == 1
+    assert shared_studies(open_dicom(files[:8]).studies()) == set()
     (one,) = open_dicom(files[:8]).examinations()
     assert not one.shared_study
 
