@@ -72,7 +72,7 @@ def together(
         unheard: Series Instance UIDs whose silence does not show that they are complete.
     """
     complete = [each for each in waiting if each.is_complete(now, idle_s, unheard)]
-    coming = {each.study for each in waiting if each not in complete}
+    coming = {each.study for each in waiting if not each.is_complete(now, idle_s, unheard)}
     coming -= {each.study for each in complete if each.is_held_too_long(now, idle_s)}
     ready = [each for each in complete if each.attempts or each.study not in coming]
     if not ready or ready[0].alone:
