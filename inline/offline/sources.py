@@ -43,6 +43,8 @@ class Sources:
         settings: how images become series.
         options: of arrays.
         group: HDF5 group of MRD files; empty for the only one.
+        shared: mark studies whose UID several patients state in all files, for a file of haematocrits; the
+            headers of all MRD files are read for it first.
         problems: a sentence for each file or folder that cannot be read; complete with the last examination.
         skipped: number of files that are not read by what they are: DICOM files that are no MR images, NIfTI
             images of other suffixes.
@@ -51,6 +53,7 @@ class Sources:
     settings: AssemblySettings
     options: ArrayOptions = field(default_factory=ArrayOptions)
     group: str = ""
+    shared: bool = False
     problems: list[str] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -79,7 +82,8 @@ class Sources:
     def _examinations(
         self, opened: DicomFiles | None, series: Iterable[tuple[Path, ...]], files: Collection[Path]
     ) -> Iterator[AcquiredExamination]:
-        shared = self._shared(opened, [each for each in files if not is_array(each)])
+        mrd = [each for each in files if not is_array(each)]
+        shared = self._shared(opened, mrd) if self.shared else set()
 
         def marked(found: AcquiredExamination) -> AcquiredExamination:
             several = found.shared_study or found.header.study_key.study in shared

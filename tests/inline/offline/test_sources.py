@@ -22,7 +22,7 @@ from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
-from inline.offline import limits
+from inline.offline import limits, mrd
 from inline.offline.arrays import ArrayOptions
 from inline.offline.sources import Sources
 from inline.replay.simulate import simulate_examination, write_examination
@@ -948,3 +948,19 @@ def test_a_spreadsheet_and_an_npz_of_another_name_are_no_archives(tmp_path):
     for file in files:
         _, sources = read(file)
         assert "save arrays of MATLAB and others as npz" in sources.problems[0]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_all_headers_are_read_first_for_a_file_of_haematocrits_alone(tmp_path, monkeypatch, shared):
+    header = (
+        "<ismrmrdHeader><subjectInformation><patientID>{}</patientID></subjectInformation><studyInformation>"
+        "<studyInstanceUID>1.2.3</studyInstanceUID></studyInformation></ismrmrdHeader>"
+    )
+    files = [tmp_path / f"{patient}.h5" for patient in "AB"]
+    for file in files:
+        write_images(file, header.format(file.stem), molli([0] * len(MOLLI)))
+    opened, reader = [], mrd.ImageFile
+    monkeypatch.setattr(mrd, "ImageFile", lambda file, group: opened.append(file) or reader(file, group))
+    examinations = Sources(AssemblySettings(), shared=shared).examinations(files)
+    assert next(examinations).shared_study == shared
+    assert opened == ([*files, files[0]] if shared else files[:1])
