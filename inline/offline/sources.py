@@ -30,6 +30,8 @@ _OTHER: Final = (
 _ZIP: Final = b"PK\3\4"
 _ZIP_NAME: Final = 30
 """Place of the name of the first file in a zip file; the length of the name is two bytes at 26."""
+_OFFICE: Final = (".docx", ".pptx", ".xlsm", ".xlsx", ".odp", ".ods", ".odt")
+"""Endings of zip files that are documents, in lower case."""
 _ARCHIVES: Final = (b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0", b"Rar!\x1a\7")
 """First bytes of gzip, 7z, bzip2, xz and RAR; tar has a mark of its own."""
 _TAR: Final = (257, b"ustar")
@@ -174,11 +176,12 @@ def _may_be_dicom(file: Path) -> bool:
 
 
 def _is_archive(file: Path) -> bool:
-    """Return whether a file begins as an archive or compressed file does; xlsx and npz are zip files too."""
+    """Return whether a file is an archive or compressed, by its first bytes; not a document or npz."""
     place, mark = _TAR
     with file.open("rb") as opened:
         head = opened.read(place + len(mark))
     if head.startswith(_ZIP):
         first = head[_ZIP_NAME : _ZIP_NAME + int.from_bytes(head[26:28], "little")]
-        return file.suffix.lower() in ("", ".zip") and not first.endswith(b".npy")
+        document = file.suffix.lower() in _OFFICE or first == b"[Content_Types].xml"
+        return not document and not first.endswith(b".npy")
     return head.startswith(_ARCHIVES) or head.endswith(mark)

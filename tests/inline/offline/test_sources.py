@@ -927,12 +927,12 @@ def archive(folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar", "7z"])
-@pytest.mark.parametrize("named", [True, False])
-def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
-    """Also as some programs save a download of an archive: without a suffix."""
+@pytest.mark.parametrize("name", ["", "archive", "study.1.2.840.113", "case.001"])
+def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, name):
+    """Also as some programs save a download of an archive: without a suffix, or under a UID."""
     file = archive(tmp_path, kind)
-    if not named:
-        file = file.rename(tmp_path / "archive")
+    if name:
+        file = file.rename(tmp_path / name)
     found, sources = read(file)
     assert found == []
     (problem,) = sources.problems
@@ -940,12 +940,13 @@ def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
 
 
 def test_a_spreadsheet_and_an_npz_of_another_name_are_no_archives(tmp_path):
-    (array, sheet) = files = tmp_path / "array", tmp_path / "sheet.xlsx"
+    array, *sheets = (tmp_path / name for name in ("array.001", "sheet", "SHEET.XLSX"))
     with array.open("wb") as opened:
         np.savez(opened, image=np.zeros((8, 4, 4)))
-    with zipfile.ZipFile(sheet, "w") as opened:
-        opened.writestr("[Content_Types].xml", "<Types/>")
-    for file in files:
+    for sheet, first in zip(sheets, ("[Content_Types].xml", "docProps/app.xml"), strict=True):
+        with zipfile.ZipFile(sheet, "w") as opened:
+            opened.writestr(first, "<Types/>")
+    for file in (array, *sheets):
         _, sources = read(file)
         assert "save arrays of MATLAB and others as npz" in sources.problems[0]
 
