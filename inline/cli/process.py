@@ -91,7 +91,7 @@ def process(
         require("pydicom", "highdicom")
     settings = settings_of_patient(settings_file, engine, haematocrit)
     checked_haematocrits(settings.ecv.haematocrits)  # an error before the work
-    sources = Sources(settings.assembly, options, group)
+    sources = Sources(settings.assembly, options, group, shared=settings.ecv.haematocrits is not None)
     reports = tuple(report or ())
     if reports:
         require("cmcrameri", "matplotlib")

@@ -15,7 +15,7 @@ from inline.cohort.store import Document, Store, document, failure_of
 from inline.data.errors import MyostreamError
 from inline.dicom.read import open_dicom
 from inline.emit.record import Record
-from inline.examination.haematocrits import Haematocrits, checked_haematocrits
+from inline.examination.haematocrits import Haematocrits, haematocrits_now
 from inline.offline.mrd import read_mrd
 from inline.offline.process import process_examinations
 from inline.pipeline import Pipeline
@@ -65,7 +65,7 @@ class CohortTask:
         """
         try:
             # Read once: the file of the site may change at any time, and the source states what was used.
-            haematocrits = checked_haematocrits(self.settings.ecv.haematocrits, logged=False)
+            haematocrits = haematocrits_now(self.settings.ecv.haematocrits)
             (examination,) = with_lines([examination], haematocrits)
             made = self._process(examination, pipeline, haematocrits)
         except MyostreamError as error:
@@ -83,6 +83,8 @@ class CohortTask:
         self, examination: ExaminationPath, pipeline: Pipeline, haematocrits: Haematocrits | None
     ) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
+        if haematocrits is not None and haematocrits.unusable:  # T1 and T2 do not depend on it
+            problems.append(f"ecv.haematocrits cannot be used: {haematocrits.unusable}")
         slices, ecv, notes, images, count = list[Record](), list[Record](), list[str](), 0, 0
         for processed in process_examinations(parts, pipeline, self.settings, examination.name, haematocrits):
             part, count = processed.examination, processed.number

@@ -82,6 +82,7 @@ class Haematocrits:
         problems: a sentence for each line that cannot be used.
         digest: SHA-256 of the file.
         of_any: first line that cannot be used and may be of any study; None for none.
+        unusable: why the file as a whole cannot be used; else empty.
     """
 
     columns: tuple[str, ...]
@@ -89,6 +90,7 @@ class Haematocrits:
     problems: tuple[str, ...]
     digest: str
     of_any: _Line | None = None
+    unusable: str = ""
 
     def of(self, identities: Identities, *, shared: bool = False) -> OfStudy:
         """Return what the file states on a study.
@@ -97,6 +99,8 @@ class Haematocrits:
             identities: of the study; its lines are those that agree with one of each column.
             shared: its study UID is that of another patient too.
         """
+        if self.unusable:
+            return OfStudy(note=f"The {_FILE} cannot be used: {self.unusable}.", refused=True)
         if lacking := [each for each in self.columns if not identities.get(each)]:
             return _without_line(f": the images state no {' and '.join(lacking)}")
         keys = product(*(identities[each] for each in self.columns))
@@ -121,21 +125,19 @@ class HaematocritFile:
     def __init__(self, file: Path | None, *, logged: bool = True) -> None:
         """Take a file, which need not be there yet; None for none. ``logged``: what is wrong with it."""
         self._file, self._logged = file, logged
-        self._read: tuple[str, Haematocrits | str] | None = None
+        self._read: tuple[str, Haematocrits] | None = None
 
     def of(self, identities: Identities, *, shared: bool = False) -> OfStudy | None:
         """Return what the file states now on a study, as :meth:`Haematocrits.of`; None without a file."""
         found = self._now()
-        if isinstance(found, str):
-            return OfStudy(note=f"The {_FILE} cannot be used: {found}.", refused=True)
         return None if found is None else found.of(identities, shared=shared)
 
     def announce(self) -> None:
         """Log what is wrong with the file now, for programs that run on without it."""
         self._now()
 
-    def _now(self) -> Haematocrits | str | None:
-        """Return the content, or why it cannot be used; log what is wrong with it where it is new."""
+    def _now(self) -> Haematocrits | None:
+        """Return the content; log what is wrong with it where it is new."""
         if self._file is None:
             return None
         content = _content(self._file)
@@ -148,18 +150,21 @@ class HaematocritFile:
         return earlier[1]
 
 
-def checked_haematocrits(file: Path | None, *, logged: bool = True) -> Haematocrits | None:
-    """Return the content of a file as it is now; None without a file. ``logged``: lines that cannot be used.
+def haematocrits_now(file: Path | None) -> Haematocrits | None:
+    """Return the content of a file as it is now, also of one that cannot be used; None without a file."""
+    return None if file is None else _parsed(_content(file))
+
+
+def checked_haematocrits(file: Path | None) -> Haematocrits | None:
+    """Return the content of a file as it is now, and log its lines that cannot be used; None without a file.
 
     Raises:
         ConfigurationError: the file cannot be used.
     """
-    if file is None:
-        return None
-    found = _parsed(_content(file))
-    if isinstance(found, str):
-        raise ConfigurationError(f"{file} (setting ecv.haematocrits) cannot be used: {found}")
-    if logged:
+    found = haematocrits_now(file)
+    if found is not None and found.unusable:
+        raise ConfigurationError(f"{file} (setting ecv.haematocrits) cannot be used: {found.unusable}")
+    if found is not None:
         _report(found)
     return found
 
@@ -259,18 +264,21 @@ def _content(file: Path) -> bytes | str:
     return content if len(content) <= _MOST_BYTES else f"it is larger than {_MOST_BYTES >> 20} MiB"
 
 
-def _parsed(content: bytes | str) -> Haematocrits | str:
-    """Return the content of a file, or why it cannot be used; a text is why it cannot be read."""
+def _parsed(content: bytes | str) -> Haematocrits:
+    """Return the content of a file; a text is why it cannot be read."""
     try:
-        return read_haematocrits(content) if isinstance(content, bytes) else content
+        if isinstance(content, bytes):
+            return read_haematocrits(content)
+        why = content
     except ConfigurationError as error:
-        return error.message
+        why = error.message
+    return Haematocrits((), {}, (), "", unusable=why)
 
 
-def _report(read: Haematocrits | str) -> None:
+def _report(read: Haematocrits) -> None:
     """Log what is wrong with a file, once for each content."""
-    if isinstance(read, str):
-        _log.error("ecv.haematocrits cannot be used: %s", read)
+    if read.unusable:
+        _log.error("ecv.haematocrits cannot be used: %s", read.unusable)
         return
     for problem in read.problems[:_MOST_LOGGED]:
         _log.warning("ecv.haematocrits, %s", problem)

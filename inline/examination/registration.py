@@ -34,7 +34,8 @@ _LEAST_GAIN: Final = 0.05
 _MARGIN_MM: Final = 8.0
 """Width of the surroundings of the heart that are compared with the other map."""
 _EDGES_MM: Final = 3.0
-"""Distance from the heart within which edges count: organs further off stay where they are when it moves."""
+"""Distance from the heart within which edges count: organs further off stay where they are when it moves.
+Strong edges of nearer ones may still pull the shift."""
 _SMOOTH_MM: Final = 1.5
 """Standard deviation of the smoothing before edges are taken."""
 _ECC_FILTER: Final = 5

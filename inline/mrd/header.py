@@ -73,8 +73,15 @@ class StudyKey(NamedTuple):
 
 def shared_studies(keys: Iterable[StudyKey]) -> set[bytes]:
     """Return the study UIDs, as digests, that several patients state."""
-    pairs = combinations({each._replace(frame=b"") for each in keys if each.study}, 2)
-    return {one.study for one, other in pairs if one.study == other.study and one.of_another_patient(other)}
+    by_study = dict[bytes, set[StudyKey]]()
+    for each in keys:
+        if each.study:
+            by_study.setdefault(each.study, set()).add(each._replace(frame=b""))
+    return {
+        study
+        for study, members in by_study.items()
+        if any(one.of_another_patient(other) for one, other in combinations(members, 2))
+    }
 
 
 class ReconSpace(NamedTuple):

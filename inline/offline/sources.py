@@ -30,6 +30,8 @@ _OTHER: Final = (
 _ZIP: Final = b"PK\3\4"
 _ZIP_NAME: Final = 30
 """Place of the name of the first file in a zip file; the length of the name is two bytes at 26."""
+_OFFICE: Final = (".docx", ".pptx", ".xlsm", ".xlsx", ".odp", ".ods", ".odt")
+"""Endings of zip files that are documents, in lower case."""
 _ARCHIVES: Final = (b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0", b"Rar!\x1a\7")
 """First bytes of gzip, 7z, bzip2, xz and RAR; tar has a mark of its own."""
 _TAR: Final = (257, b"ustar")
@@ -43,6 +45,8 @@ class Sources:
         settings: how images become series.
         options: of arrays.
         group: HDF5 group of MRD files; empty for the only one.
+        shared: mark studies whose UID several patients state in all files, for a file of haematocrits; the
+            headers of all MRD files are read for it first.
         problems: a sentence for each file or folder that cannot be read; complete with the last examination.
         skipped: number of files that are not read by what they are: DICOM files that are no MR images, NIfTI
             images of other suffixes.
@@ -51,6 +55,7 @@ class Sources:
     settings: AssemblySettings
     options: ArrayOptions = field(default_factory=ArrayOptions)
     group: str = ""
+    shared: bool = False
     problems: list[str] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -79,7 +84,8 @@ class Sources:
     def _examinations(
         self, opened: DicomFiles | None, series: Iterable[tuple[Path, ...]], files: Collection[Path]
     ) -> Iterator[AcquiredExamination]:
-        shared = self._shared(opened, [each for each in files if not is_array(each)])
+        mrd = [each for each in files if not is_array(each)]
+        shared = self._shared(opened, mrd) if self.shared else set()
 
         def marked(found: AcquiredExamination) -> AcquiredExamination:
             several = found.shared_study or found.header.study_key.study in shared
@@ -170,11 +176,12 @@ def _may_be_dicom(file: Path) -> bool:
 
 
 def _is_archive(file: Path) -> bool:
-    """Return whether a file begins as an archive or compressed file does; xlsx and npz are zip files too."""
+    """Return whether a file is an archive or compressed, by its first bytes; not a document or npz."""
     place, mark = _TAR
     with file.open("rb") as opened:
         head = opened.read(place + len(mark))
     if head.startswith(_ZIP):
         first = head[_ZIP_NAME : _ZIP_NAME + int.from_bytes(head[26:28], "little")]
-        return file.suffix.lower() in ("", ".zip") and not first.endswith(b".npy")
+        document = file.suffix.lower() in _OFFICE or first == b"[Content_Types].xml"
+        return not document and not first.endswith(b".npy")
     return head.startswith(_ARCHIVES) or head.endswith(mark)

@@ -74,9 +74,10 @@ class EcvSource:
 
     @property
     def described(self) -> str:
-        """Name of the quantity that there is: without haematocrit, the partition coefficient."""
-        alone = self.result.partition is not None and self.result.haematocrit is None
-        return "Partition coefficient" if alone else self.quantity
+        """Name of the quantity that there is: without haematocrit, the partition coefficient; or empty."""
+        if self.result.partition is None:
+            return ""
+        return self.quantity if self.result.haematocrit else "Partition coefficient"
 
     @property
     def slice_index(self) -> int:

@@ -241,7 +241,7 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
 
 def described(sources: Sequence[OutputSource]) -> str:
     """Return the name of the quantity of slices, with the contrast state where all have one."""
-    names = {each.described for each in sources}
+    names = {each.described for each in sources} - {""}
     return names.pop() if len(names) == 1 else sources[0].quantity
 
 

@@ -287,9 +287,8 @@ def test_the_source_of_a_result_is_the_content_of_the_file_that_it_was_made_with
         "</ismrmrdHeader>"
     )
     write_images(root / "both.h5", header, phantom.native_and_post(1, 1))
-    settings = task.settings.model_copy(
-        update={"ecv": task.settings.ecv.model_copy(update={"haematocrits": listed})}
-    )
+    ecv = task.settings.ecv.model_copy(update={"haematocrits": listed, "haematocrit": 0.45})
+    settings = task.settings.model_copy(update={"ecv": ecv})
     task = dataclasses.replace(task, settings=settings, provenance=CohortProvenance.of(settings))
     store, (images,) = Store(task.out), discover(root).examinations
     store.begin(root, task.provenance, settings)
@@ -311,7 +310,13 @@ def test_the_source_of_a_result_is_the_content_of_the_file_that_it_was_made_with
     summary = store.finish([dataclasses.replace(images, source=outcome.source)], task.provenance)
     assert (summary.failures, summary.ecv) == ((), 1)
     outcome = made("")
-    assert "cannot be used: No such file" in outcome.failure
+    assert outcome.failure == "ecv.haematocrits cannot be used: No such file or directory"
+    stored = store.read(images)
+    assert all(each["regions"][0]["median"] for each in stored["slices"])
+    assert (len(stored["slices"]), stored["ecv"][0]["haematocrit"]) == (2, None)
+    assert stored["ecv"][0]["regions"][0]["partition_coefficient"] > 0
+    summary = store.finish([dataclasses.replace(images, source=outcome.source)], task.provenance)
+    assert (summary.slices, len(summary.failures)) == (2, 1)
     assert (done(low), done(high)) == (False, False)
 
 

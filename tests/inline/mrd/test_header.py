@@ -4,7 +4,7 @@ import ismrmrd
 import pytest
 
 from inline.data.errors import ProtocolError
-from inline.mrd.header import MeasurementHeader, parse_header
+from inline.mrd.header import MeasurementHeader, StudyKey, parse_header, shared_studies
 
 
 def test_header_of_the_package() -> None:
@@ -134,3 +134,29 @@ def test_texts_that_are_kept_are_cut() -> None:
         "</ismrmrdHeader>"
     )
     assert made.protocol_name == name[:1024]
+
+
+def test_a_study_uid_is_shared_where_its_headers_state_two_patients() -> None:
+    keys = [
+        StudyKey(b"one patient", b"1", b"7", b"A"),
+        StudyKey(b"one patient", b"2", b"7", b"A"),
+        StudyKey(b"numbers", b"", b"7", b"A"),
+        StudyKey(b"numbers", b"", b"8", b"A"),
+        StudyKey(b"one number", b"", b"7", b"A"),
+        StudyKey(b"one number", b"", b"7", b"B"),
+        StudyKey(b"names", b"", b"", b"A"),
+        StudyKey(b"names", b"", b"7", b"B"),
+        StudyKey(b"names", b"", b"", b""),
+        StudyKey(b"nothing stated", b"", b"", b""),
+        StudyKey(b"nothing stated", b"", b"7", b""),
+        StudyKey(b"", b"", b"7", b""),
+        StudyKey(b"", b"", b"8", b""),
+    ]
+    assert shared_studies(keys) == shared_studies(reversed(keys)) == {b"numbers", b"names"}
+
+
+def test_patients_are_compared_within_a_study_uid_alone(monkeypatch) -> None:
+    compared = []
+    monkeypatch.setattr(StudyKey, "of_another_patient", lambda *pair: compared.append(pair))
+    keys = [StudyKey(b"%d" % (number // 2), b"", b"%d" % number) for number in range(1000)]
+    assert (shared_studies(keys), len(compared)) == (set(), 500)

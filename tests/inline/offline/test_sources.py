@@ -22,7 +22,7 @@ from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
-from inline.offline import limits
+from inline.offline import limits, mrd
 from inline.offline.arrays import ArrayOptions
 from inline.offline.sources import Sources
 from inline.replay.simulate import simulate_examination, write_examination
@@ -927,12 +927,12 @@ def archive(folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar", "7z"])
-@pytest.mark.parametrize("named", [True, False])
-def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
-    """Also as some programs save a download of an archive: without a suffix."""
+@pytest.mark.parametrize("name", ["", "archive", "study.1.2.840.113", "case.001"])
+def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, name):
+    """Also as some programs save a download of an archive: without a suffix, or under a UID."""
     file = archive(tmp_path, kind)
-    if not named:
-        file = file.rename(tmp_path / "archive")
+    if name:
+        file = file.rename(tmp_path / name)
     found, sources = read(file)
     assert found == []
     (problem,) = sources.problems
@@ -940,11 +940,28 @@ def test_an_archive_is_to_be_unpacked_first(tmp_path, kind, named):
 
 
 def test_a_spreadsheet_and_an_npz_of_another_name_are_no_archives(tmp_path):
-    (array, sheet) = files = tmp_path / "array", tmp_path / "sheet.xlsx"
+    array, *sheets = (tmp_path / name for name in ("array.001", "sheet", "SHEET.XLSX"))
     with array.open("wb") as opened:
         np.savez(opened, image=np.zeros((8, 4, 4)))
-    with zipfile.ZipFile(sheet, "w") as opened:
-        opened.writestr("[Content_Types].xml", "<Types/>")
-    for file in files:
+    for sheet, first in zip(sheets, ("[Content_Types].xml", "docProps/app.xml"), strict=True):
+        with zipfile.ZipFile(sheet, "w") as opened:
+            opened.writestr(first, "<Types/>")
+    for file in (array, *sheets):
         _, sources = read(file)
         assert "save arrays of MATLAB and others as npz" in sources.problems[0]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_all_headers_are_read_first_for_a_file_of_haematocrits_alone(tmp_path, monkeypatch, shared):
+    header = (
+        "<ismrmrdHeader><subjectInformation><patientID>{}</patientID></subjectInformation><studyInformation>"
+        "<studyInstanceUID>1.2.3</studyInstanceUID></studyInformation></ismrmrdHeader>"
+    )
+    files = [tmp_path / f"{patient}.h5" for patient in "AB"]
+    for file in files:
+        write_images(file, header.format(file.stem), molli([0] * len(MOLLI)))
+    opened, reader = [], mrd.ImageFile
+    monkeypatch.setattr(mrd, "ImageFile", lambda file, group: opened.append(file) or reader(file, group))
+    examinations = Sources(AssemblySettings(), shared=shared).examinations(files)
+    assert next(examinations).shared_study == shared
+    assert opened == ([*files, files[0]] if shared else files[:1])

@@ -201,6 +201,22 @@ def test_a_series_of_captures_or_reports_has_one_description(slices):
     assert len({each.SeriesInstanceUID for each in found}) == 4
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_slice_without_values_has_no_part_in_the_name_of_a_report(slices, known):
+    result = examined(slices, KNOWN if known else EcvSettings())[0]
+    failed = [
+        replace(result, partition=None, regions=(), error="No blood.", haematocrit=haematocrit)
+        for haematocrit in (None, Haematocrit(0.42, HaematocritSource.FILE))
+    ]
+    for one in failed:
+        for order in ([one, result], [result, one]):
+            made = ecv_report([source_of(each, slices) for each in order])
+            name = "ECV" if known else "Partition coefficient"
+            assert made.SeriesDescription == f"{name} values (myostream)"
+    (alone,) = {ecv_report([source_of(each, slices)]).SeriesDescription for each in failed}
+    assert alone == "ECV values (myostream)"
+
+
 def test_without_haematocrit_map_and_report_state_the_partition_coefficient(slices):
     result = examined(slices, EcvSettings())[0]
     source = source_of(result, slices)
