@@ -219,7 +219,8 @@ class DicomNode:
                 continue
             except Exception:
                 _log.exception("series could not be taken from the spool")
-                batch = None
+                self._pause(time_to_retry_s(self._settings, 0), self._alive)
+                continue
             if batch is not None:
                 self.in_work = batch.series
                 self._process(batch)

@@ -143,7 +143,7 @@ def test_a_worker_that_hangs_gives_no_sign_of_life(running, archive, monkeypatch
     release = threading.Event()
     with running([archive.destination()]) as node:
         wait_for(lambda: "worker" in node.pulse._last)
-        monkeypatch.setattr(node.spool.received, "take", lambda _: release.wait() and None)
+        monkeypatch.setattr(node.spool.received, "take", lambda _, unread: release.wait() and None)
         wait_for(lambda: node.pulse.silent(0.6) == ["worker", "engine"] or None)
         release.set()
         wait_for(lambda: node.pulse.silent(0.6) == [])

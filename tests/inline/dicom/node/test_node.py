@@ -1288,10 +1288,10 @@ def test_series_that_cannot_be_taken_wait_with_the_reason_in_the_log(
     take = ReceivedObjects.take
     failures = iter([sqlite3.OperationalError("database or disk is full")])
 
-    def failing(self, idle_s):
+    def failing(self, idle_s, *, unread):
         if (error := next(failures, None)) is not None:
             raise error
-        return take(self, idle_s)
+        return take(self, idle_s, unread=unread)
 
     monkeypatch.setattr(ReceivedObjects, "take", failing)
     with running([archive.destination()], outputs=["report"]) as node:
