@@ -8,6 +8,7 @@ import resource
 import socket
 import threading
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _MOST_OPEN: Final = 2048
 """Connections, some 40 kB each; at most half of the descriptors, since the scanner's port needs some too."""
 
 _log = logging.getLogger(__name__)
+_numbers = count()
 
 
 class Publisher:
@@ -153,7 +155,8 @@ class Publisher:
         # The thread of libzmq would wait for the reader of a queue with an end.
         changes: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         changes.setsockopt(zmq.RCVHWM, 0)
-        address = f"inproc://connections-{id(self)}"
+        # libzmq frees the address later than Python the id of a publisher that could not bind.
+        address = f"inproc://connections-{next(_numbers)}"
         self._socket.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         changes.connect(address)
         return changes

@@ -4,7 +4,7 @@ import logging
 import resource
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,3 +272,11 @@ def test_an_address_that_is_taken_is_named():
 def test_other_messages_are_refused(parts):
     with pytest.raises(ValueError, match="message"):
         decode(parts)
+
+
+def test_a_taken_address_is_the_same_error_however_often_it_is_tried():
+    """The next publisher may get the place in memory of one that could not bind."""
+    with closing(Publisher("tcp://127.0.0.1:*")) as first:
+        for _ in range(200):
+            with pytest.raises(ConfigurationError, match="cannot be published"):
+                Publisher(first.address)
