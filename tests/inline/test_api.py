@@ -531,6 +531,18 @@ def test_times_of_arrays_are_flagged_as_those_of_a_file(quantity, times, flags, 
     assert len(of_arrays.notes) == len(set(of_arrays.notes))
 
 
+def from_file_and_arrays(folder, quantity, images, times, description):
+    """Series of a file with arrays that has the description as its name, and of the arrays themselves."""
+    file = folder / f"{description}.npz"
+    name = {"T1": "inversion_times_ms", "T2": "preparation_times_ms"}[quantity]
+    np.savez(file, images=images, pixel_spacing_mm=1.5, **{name: times})
+    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([file])
+    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
+    identity = inline.SeriesIdentity(0, 0, description)
+    series = inline.MappingSeries(quantity, images, times, geometry, identity)
+    return (*examination.series, inline.Ready.of(series))
+
+
 @pytest.mark.parametrize(
     ("description", "enhancement", "corrected", "saturation"),
     [
@@ -545,13 +557,7 @@ def test_the_description_of_arrays_counts_as_the_name_of_a_file(
 ):
     times = np.array(MOLLI)
     images = np.broadcast_to(times[:, None, None], (8, 16, 16)).astype(np.float32)
-    file = tmp_path / f"{description}.npz"
-    np.savez(file, images=images, inversion_times_ms=times, pixel_spacing_mm=1.5)
-    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([file])
-    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
-    identity = inline.SeriesIdentity(0, 0, description)
-    of_arrays = inline.Ready.of(inline.MappingSeries("T1", images, times, geometry, identity))
-    for found in (*examination.series, of_arrays):
+    for found in from_file_and_arrays(tmp_path, "T1", images, times, description):
         assert found.enhancement == enhancement
         assert (found.enhancement_source == "series description") is (enhancement is not None)
         assert found.motion_corrected is corrected
@@ -564,13 +570,7 @@ def test_the_description_of_arrays_counts_as_the_name_of_a_file(
 def test_t2_by_t2_preparation_is_fitted_with_saturation_recovery(description, tmp_path):
     times = np.array([0.0, 25.0, 55.0])
     images = np.broadcast_to(np.exp(-times / 45.0)[:, None, None], (3, 16, 16)).astype(np.float32)
-    file = tmp_path / f"{description}.npz"
-    np.savez(file, images=images, preparation_times_ms=times, pixel_spacing_mm=1.5)
-    (examination,) = Sources(AssemblySettings(), ArrayOptions()).examinations([file])
-    geometry = inline.SliceGeometry.unoriented((1.5, 1.5), (16, 16))
-    identity = inline.SeriesIdentity(0, 0, description)
-    of_arrays = inline.Ready.of(inline.MappingSeries("T2", images, times, geometry, identity))
-    for found in (*examination.series, of_arrays):
+    for found in from_file_and_arrays(tmp_path, "T2", images, times, description):
         assert (type(found), found.quantity) == (inline.Ready, "T2")
         assert "saturation-recovery" not in found.flags
 

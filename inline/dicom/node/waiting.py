@@ -1,4 +1,4 @@
-"""Which received series are processed next: complete ones of one study together."""
+"""Choice of the received series to process next: complete ones of one study together."""
 
 from __future__ import annotations
 
@@ -71,8 +71,12 @@ def together(
         idle_s: time without objects after which a series is complete.
         unheard: Series Instance UIDs whose silence does not show that they are complete.
     """
-    complete = [each for each in waiting if each.is_complete(now, idle_s, unheard)]
-    coming = {each.study for each in waiting if not each.is_complete(now, idle_s, unheard)}
+    complete, coming = list[Waiting](), set[str]()
+    for each in waiting:
+        if each.is_complete(now, idle_s, unheard):
+            complete.append(each)
+        else:
+            coming.add(each.study)
     coming -= {each.study for each in complete if each.is_held_too_long(now, idle_s)}
     ready = [each for each in complete if each.attempts or each.study not in coming]
     if not ready or ready[0].alone:

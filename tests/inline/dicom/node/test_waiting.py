@@ -1,4 +1,4 @@
-"""Which series are processed next; the whole rule over a spool is in test_spool."""
+"""Choice of the series to process next; the whole rule over a spool is in test_spool."""
 
 from hypothesis import given
 from hypothesis import strategies as st
